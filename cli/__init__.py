@@ -1,0 +1,1 @@
+"""The `coloria` command: one command a file, heavy imports inside the body."""

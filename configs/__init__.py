@@ -1,0 +1,1 @@
+"""Training recipes: one complete recipe a file; `smoke/` holds toy sizes."""

@@ -1,0 +1,1 @@
+"""The networks; `registry.py` lists them."""

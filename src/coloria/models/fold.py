@@ -1,0 +1,41 @@
+"""Norms folded into plain convolutions: the same maps, fewer steps.
+
+Spectral and weight norms always fold, and weight files hold them folded. A BatchNorm folds only
+where it directly follows its convolution, which is so in the encoders and in the shuffle
+convolutions, not in blocks that normalise after the ReLU.
+"""
+
+from __future__ import annotations
+
+from torch import nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from coloria.models.layers import SpectralConv2d, WeightNormConv2d
+
+
+def fold_weight_norms(net: nn.Module) -> nn.Module:
+    """Replaces every spectral or weight norm, in place, by the kernel it stands for.
+
+    Call it in eval mode: in training mode the spectral norms would take one more iteration.
+    """
+    for module in list(net.modules()):
+        for name, child in list(module.named_children()):
+            if isinstance(child, SpectralConv2d | WeightNormConv2d):
+                setattr(module, name, child.folded())
+    return net
+
+
+def fold_batch_norms(net: nn.Module) -> nn.Module:
+    """Folds, in place, each BatchNorm into the convolution that stands directly before it.
+
+    "Before" is the order of definition, which is the order of execution in ResNet, in
+    EfficientNet-Lite0 and in our blocks. Only for inference.
+    """
+    for module in list(net.modules()):
+        children = list(module.named_children())
+        for (conv_name, conv), (norm_name, norm) in zip(children, children[1:], strict=False):
+            if isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
+                setattr(module, conv_name, fuse_conv_bn_eval(conv.eval(), norm.eval()))
+                # timm keeps the activation inside its BatchNorm.
+                setattr(module, norm_name, getattr(norm, "act", nn.Identity()))
+    return net

@@ -1,0 +1,144 @@
+"""The models: one literal table. Importing it loads no framework."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Protocol
+
+from coloria.errors import UnknownNameError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from torch import Tensor, nn
+
+
+class Backbone(Protocol):
+    """A network as the picture path sees it: it only maps tensors."""
+
+    multiple: int
+    """Both sides of the input must be multiples of this, in pixels."""
+    minimum: int
+    """The shortest side it can take, in pixels."""
+
+    def colorize(self, gray: Tensor) -> Tensor:
+        """Grey (B, 1, H, W) in [0, 1] to sRGB (B, 3, H, W), not clipped."""
+
+
+class Family(Protocol):
+    """What the module of a family of models offers."""
+
+    def build(
+        self,
+        model: str,
+        config: Mapping[str, Any] | None = None,
+        coding: Mapping[str, Any] | None = None,
+    ) -> nn.Module:
+        """An untrained network, of the released shape if no other is given."""
+
+    def load(
+        self,
+        model: str,
+        state: Mapping[str, Tensor],
+        config: Mapping[str, Any] | None = None,
+        coding: Mapping[str, Any] | None = None,
+    ) -> Backbone:
+        """The network of a weight file, ready for inference."""
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """A row of the comparison table."""
+
+    unet: bool
+    resnet: int | None
+    """Depth of the ResNet encoder."""
+    cnn: bool
+    """A plain convolutional network, without an adversary."""
+    gan: bool
+    supervised: bool
+    """As the comparison this table follows has it: trained on pairs alone, without a critic."""
+    parameters: int
+    """Of the released generator."""
+
+
+@dataclass(frozen=True)
+class Model:
+    """One model, as users name it."""
+
+    name: str
+    title: str
+    summary: str
+    """One line on what it is good for."""
+    module: str
+    """Where its code is."""
+    paper: str
+    year: int
+    licence: str
+    """Of the released weights."""
+    architecture: Architecture
+    aliases: tuple[str, ...] = ()
+    render_factor: int | None = None
+    """Default of the released weights, where they run on squares."""
+    tiny: dict[str, Any] = field(default_factory=dict)
+    """A small shape of the same network, to test with."""
+
+    def family(self) -> Family:
+        """Its code; this loads the framework."""
+        return import_module(self.module)
+
+
+_DEOLDIFY = "J. Antic, DeOldify, github.com/jantic/DeOldify"
+
+MODELS: dict[str, Model] = {
+    "artistic": Model(
+        name="artistic",
+        title="DeOldify Artistic",
+        summary="vivid colours and fine detail; the liveliest, and the least even",
+        module="coloria.models.deoldify",
+        paper=_DEOLDIFY,
+        year=2019,
+        licence="MIT",
+        architecture=Architecture(
+            unet=True, resnet=34, cnn=False, gan=True, supervised=False, parameters=63_646_881
+        ),
+        aliases=("artistix",),
+        render_factor=35,
+        tiny={"encoder": "efficientnet_lite0", "decoder": "deep", "factor": 0.25, "middle": 0.1},
+    ),
+    "stable": Model(
+        name="stable",
+        title="DeOldify Stable",
+        summary="restrained and even; the better choice for portraits and landscapes",
+        module="coloria.models.deoldify",
+        paper=_DEOLDIFY,
+        year=2019,
+        licence="MIT",
+        architecture=Architecture(
+            unet=True, resnet=101, cnn=False, gan=True, supervised=False, parameters=218_222_197
+        ),
+        aliases=("stablex",),
+        render_factor=35,
+        tiny={"encoder": "efficientnet_lite0", "decoder": "wide", "factor": 0.0625, "middle": 0.1},
+    ),
+}
+"""Every model by its name."""
+
+
+def names() -> list[str]:
+    """The names of all models, in the order of the table."""
+    return list(MODELS)
+
+
+def get(name: str) -> Model:
+    """The model of that name or alias.
+
+    Raises:
+        UnknownNameError: There is none; the message names the nearest.
+    """
+    for model in MODELS.values():
+        if name.lower() in (model.name, *model.aliases):
+            return model
+    known = [alias for model in MODELS.values() for alias in (model.name, *model.aliases)]
+    raise UnknownNameError("model", name, known)

@@ -1,0 +1,202 @@
+"""The glue to fastai: our batches, optimiser and callbacks around its Learner.
+
+fastai (Apache-2.0) runs the loop, the one-cycle schedule, the discriminative learning rates and
+the freezing. Its own callbacks for mixed precision and for logging are not used: the first is
+bound to CUDA, the second to a notebook.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from fastai.callback.core import Callback, CancelBatchException, TrainEvalCallback
+from fastai.callback.schedule import ParamScheduler, combined_cos
+from fastai.learner import Learner
+from fastai.optimizer import Adam
+from torch import Tensor, nn
+
+from coloria.device import autocast
+from coloria.errors import NonFiniteLossError
+from coloria.train import distributed
+from coloria.train.loader import Batches
+from coloria.train.schedule import OptimizerConfig, PretrainStage
+
+
+class Epochs:
+    """Our batches as the data loader that fastai expects: one iteration is one epoch.
+
+    Args:
+        batches: The batches of every epoch.
+        encode: Maps a picture (B, 1 or 3, H, W) in [0, 1] to normalised (B, 3, H, W).
+    """
+
+    def __init__(self, batches: Batches, encode: Callable[[Tensor], Tensor]) -> None:
+        self.batches, self.encode = batches, encode
+        self.epoch = 0
+        self.start = 0
+        """Batches of the next epoch that have been done already."""
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        start, self.start = self.start, 0
+        for batch in self.batches.epoch(self.epoch, start):
+            x = self.encode(batch.gray).contiguous(memory_format=torch.channels_last)
+            yield x, self.encode(batch.rgb)
+
+
+class Loaders:
+    """The two loaders under the names that fastai asks for."""
+
+    n_inp = 1
+
+    def __init__(self, train: Epochs, valid: Epochs, device: torch.device) -> None:
+        self.train, self.valid, self.device = train, valid, device
+
+    def __getitem__(self, index: int) -> Epochs:
+        return (self.train, self.valid)[index]
+
+
+class Precision(Callback):  # type: ignore[misc]
+    """The forward pass in `dtype` on the real device; the loss in float32.
+
+    fp16 has too few exponents for gradients: they are scaled, and a step is left out where they
+    overflow all the same.
+    """
+
+    order = -5
+
+    def __init__(self, device: torch.device, dtype: torch.dtype) -> None:
+        self.device, self.dtype = device, dtype
+        self.scaler = torch.amp.GradScaler(device.type, enabled=dtype == torch.float16)
+
+    def before_batch(self) -> None:
+        self.context = autocast(self.device, self.dtype)
+        self.context.__enter__()
+
+    def after_pred(self) -> None:
+        self.context.__exit__(None, None, None)
+        self.learn.pred = self.learn.pred.float()
+
+    def before_backward(self) -> None:
+        self.learn.loss_grad = self.scaler.scale(self.learn.loss_grad)
+
+
+class FrozenStill(Callback):  # type: ignore[misc]
+    """Keeps the BatchNorms of the layer groups that stand still in eval mode."""
+
+    order = -8
+
+    def __init__(self, groups: list[list[nn.Module]]) -> None:
+        self.groups = groups
+
+    def before_train(self) -> None:
+        for part in (module for group in self.groups for module in group):
+            part.eval()
+
+
+class Guard(Callback):  # type: ignore[misc]
+    """Stops before the step when the loss is not a finite number, and says where."""
+
+    order = 10
+
+    def __init__(self, stage: str) -> None:
+        self.stage = stage
+
+    def after_loss(self) -> None:
+        if self.learn.training and not torch.isfinite(self.learn.loss_grad):
+            parts = getattr(self.learn.loss_func, "parts", {})
+            raise NonFiniteLossError(
+                f"stage {self.stage}, epoch {self.learn.epoch}, batch {self.learn.train_iter}: "
+                f"the loss is {float(self.learn.loss_grad)} "
+                f"({', '.join(f'{k} {float(v):g}' for k, v in parts.items())}); "
+                "the last checkpoint is intact: lower the learning rate and go on with --resume"
+            )
+
+
+class Accumulate(Callback):  # type: ignore[misc]
+    """Sums the gradients of `count` batches before each step."""
+
+    order = 20
+
+    def __init__(self, count: int) -> None:
+        self.count, self.seen = count, 0
+
+    @property
+    def pending(self) -> bool:
+        """Whether gradients are waiting for their step."""
+        return bool(self.seen % self.count)
+
+    def before_backward(self) -> None:
+        self.learn.loss_grad = self.learn.loss_grad / self.count
+
+    def before_step(self) -> None:
+        self.seen += 1
+        if self.pending:
+            raise CancelBatchException  # neither the step nor the zeroing of the gradients
+
+
+class SharedGradients(Callback):  # type: ignore[misc]
+    """The mean of the gradients over all processes, before each step."""
+
+    order = 30
+
+    def before_step(self) -> None:
+        distributed.average_gradients(self.learn.model.parameters())
+
+
+def make_learner(
+    model: nn.Module,
+    groups: tuple[list[nn.Module], ...],
+    loaders: Loaders,
+    loss: nn.Module,
+    optimizer: OptimizerConfig,
+    stage: PretrainStage,
+    callbacks: list[Any],
+) -> Learner:
+    """A learner for one stage, its optimiser made and its groups frozen."""
+    first, second = optimizer.betas
+
+    def make_optimizer(params: Any, lr: Any = None) -> Any:
+        return Adam(params, lr=lr, mom=first, sqr_mom=second, eps=1e-5, decouple_wd=True)
+
+    def split(_: nn.Module) -> list[list[nn.Parameter]]:
+        return [[p for module in group for p in module.parameters()] for group in groups]
+
+    frozen = stage.frozen_groups()
+    parts: list[Any] = [TrainEvalCallback, *callbacks, Accumulate(stage.accumulate)]
+    parts += [SharedGradients(), Guard(stage.name)]
+    if not stage.train_bn:
+        parts.append(FrozenStill(list(groups[:frozen])))
+    learner = Learner(
+        loaders,
+        model,
+        loss_func=loss,
+        opt_func=make_optimizer,
+        splitter=split,
+        wd=optimizer.weight_decay,
+        wd_bn_bias=True,
+        train_bn=stage.train_bn,
+        cbs=parts,
+        default_cbs=False,
+    )
+    learner.create_opt()
+    learner.opt.freeze_to(frozen)
+    return learner
+
+
+def one_cycle(optimizer: OptimizerConfig, stage: PretrainStage) -> ParamScheduler:
+    """The published schedule: cosine up over `pct_start`, then cosine down; the first beta the
+    other way round."""
+    peak = np.array(stage.rates())
+    low, final = peak / optimizer.div, peak / optimizer.div_final
+    return ParamScheduler(
+        {
+            "lr": combined_cos(stage.pct_start, low, peak, final),
+            "mom": combined_cos(stage.pct_start, *optimizer.moms),
+        }
+    )

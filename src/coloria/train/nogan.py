@@ -1,0 +1,359 @@
+"""NoGAN: trains `artistic` and `stable` from colour photographs, stage by stage.
+
+jantic/DeOldify (MIT) is the origin of the recipe; `schedule.py` holds it as data, `learner.py`
+is the glue to fastai. Each stage makes a new optimiser, as upstream's `unfreeze` does.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from fastai.callback.core import Callback, CancelValidException
+from torch import Tensor, nn
+
+from coloria.device import pick_device, pick_precision
+from coloria.models.deoldify import DeOldify
+from coloria.train import checkpoint, distributed, features
+from coloria.train.augment import Augment
+from coloria.train.data import Photos
+from coloria.train.ema import Ema
+from coloria.train.film import Film
+from coloria.train.learner import Epochs, Loaders, Precision, make_learner, one_cycle
+from coloria.train.loader import Batches
+from coloria.train.losses import PictureLoss
+from coloria.train.preflight import PlannedStage, Preflight
+from coloria.train.progress import Progress
+from coloria.train.pretrained import load_encoder, locate_encoder, locate_features
+from coloria.train.run import Run
+from coloria.train.schedule import NoGanRecipe, PretrainStage
+from coloria.train.sources import resolve_sources
+from coloria.train.validate import validate
+
+SAMPLE_SIZE = 64
+"""Side, in pixels, at which memory is measured for the plan; it grows with the area."""
+
+
+class Trainer:
+    """One training, in one process of possibly several.
+
+    Args:
+        recipe: The checked recipe.
+        data: What `--data` says, if anything.
+        device: "auto", "cpu" or "cuda".
+
+    Raises:
+        TrainingError: Something is missing; one message names everything.
+    """
+
+    def __init__(
+        self, recipe: NoGanRecipe, data: Sequence[str | Path] = (), device: str = "auto"
+    ) -> None:
+        self.recipe = recipe
+        self.device = pick_device(device)
+        self.dtype = pick_precision(recipe.run.precision, self.device)
+        self._preflight(data)
+        checkpoint.seed_all(recipe.run.seed)
+        self.net = self._generator()
+        self.loss = self._loss()
+        self.train_photos, self.val_photos = self._photos(data)
+        self.ema = Ema(self.net, recipe.run.ema) if recipe.run.ema else None
+        self.step = 0
+
+    def _preflight(self, data: Sequence[str | Path]) -> None:
+        """Says everything that is missing at once, before the long work begins."""
+        checks = Preflight()
+        with checks.collect():
+            resolve_sources(list(data), self.recipe.data.train)
+        with checks.collect():
+            locate_encoder(self.recipe.network)
+        if self.recipe.losses.feature:
+            with checks.collect():
+                locate_features(self.recipe.losses.feature_network)
+        checks.check()
+
+    def _generator(self) -> DeOldify:
+        network = self.recipe.network
+        net = DeOldify(network.shape(), network.coding())
+        load_encoder(net.encoder, network)
+        return net.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+
+    def _loss(self) -> PictureLoss:
+        losses, coding = self.recipe.losses, self.recipe.network.coding()
+        net = features.build(losses.feature_network, coding) if losses.feature else None
+        return PictureLoss(coding, losses.weights(), net).to(self.device)
+
+    def _photos(self, data: Sequence[str | Path]) -> tuple[Photos, Photos]:
+        """For training and for validation."""
+        d, seed = self.recipe.data, self.recipe.run.seed
+        options: dict[str, Any] = {
+            "seed": seed,
+            "min_colorfulness": d.min_colorfulness,
+            "short_side": d.short_side,
+            "cache_bytes": None if d.cache_gb is None else int(d.cache_gb * 1e9),
+        }
+        sources = resolve_sources(list(data), d.train)
+        photos = Photos.find(sources, limit=d.limit, **options)
+        if isinstance(d.val, int | float):
+            train, val = photos.split(d.val, seed)
+        else:
+            paths = [d.val] if isinstance(d.val, str) else d.val
+            train, val = photos, Photos.find(paths, **options)
+        train.skipped, train.grey = photos.skipped, photos.grey
+        return train, val
+
+    def batches(self, stage: PretrainStage) -> tuple[Batches, Batches]:
+        """For training (this process's part) and for validation."""
+        d, seed = self.recipe.data, self.recipe.run.seed
+        world = distributed.world_size()
+        common: dict[str, Any] = {"size": stage.size, "device": self.device}
+        if d.workers:
+            common["workers"] = d.workers
+        train = Batches(
+            self.train_photos,
+            batch=max(1, stage.batch // stage.accumulate // world),
+            # Another seed for each stage: its first epoch must not repeat the last one's crops.
+            seed=seed + self.recipe.stages.index(stage),
+            augment=Augment(**d.augment.model_dump()),
+            film=Film(**d.film.model_dump()),
+            share=stage.share,
+            drop_last=True,
+            rank=distributed.rank(),
+            world=world,
+            **common,
+        )
+        return train, Batches(self.val_photos, batch=min(32, len(self.val_photos)), **common)
+
+    def plan(self) -> list[PlannedStage]:
+        """What would be done, for `--dry-run`."""
+        kept, saved = _memory_of(self.net, self.loss, self.device)
+        rows = []
+        for stage in self.recipe.stages:
+            steps = len(self.batches(stage)[0]) // stage.accumulate * stage.epochs
+            area = (stage.size / SAMPLE_SIZE) ** 2 * stage.batch / stage.accumulate
+            rows.append(
+                PlannedStage(
+                    stage.name,
+                    stage.size,
+                    stage.batch,
+                    stage.epochs,
+                    0 if stage.skip else steps,
+                    0 if stage.skip else steps * stage.batch,
+                    int(kept + saved * area),
+                    "skipped" if stage.skip else "",
+                )
+            )
+        return rows
+
+    def train(self, run: Run[NoGanRecipe] | None) -> None:
+        """Does all stages, or those that are left.
+
+        Args:
+            run: The run folder; None in all processes but the main one.
+        """
+        state = run.state if run else None
+        if state:
+            self._restore(state)
+        for index, stage in enumerate(self.recipe.stages):
+            if state and index < state["stage"]:
+                continue
+            if stage.skip:
+                if run:
+                    run.timing.skip(stage.name, stage.size)
+                continue
+            resumed = state if state and index == state["stage"] and state["optimizer"] else None
+            self._stage(run, index, stage, resumed)
+
+    def _restore(self, state: dict[str, Any]) -> None:
+        self.net.load_state_dict(state["net"])
+        if self.ema:
+            self.ema.load_state_dict(state["ema"])
+        checkpoint.set_rng_state(state["rng"])
+        self.step = state["step"]
+
+    def _stage(
+        self,
+        run: Run[NoGanRecipe] | None,
+        index: int,
+        stage: PretrainStage,
+        resumed: dict[str, Any] | None,
+    ) -> None:
+        train, valid = self.batches(stage)
+        loaders = Loaders(Epochs(train, self.net.encode), Epochs(valid, self.net.encode), self.device)
+        record = Recorder(self, run, index, stage, train, valid, resumed)
+        learner = make_learner(
+            self.net,
+            self.net.layer_groups(),
+            loaders,
+            self.loss,
+            self.recipe.optimizer,
+            stage,
+            [Precision(self.device, self.dtype), record],
+        )
+        if resumed:
+            learner.opt.load_state_dict(resumed["optimizer"])
+        learner.fit(
+            stage.epochs,
+            cbs=[one_cycle(self.recipe.optimizer, stage)],
+            start_epoch=resumed["epoch"] if resumed else 0,
+        )
+        record.finish()
+
+    def state(self, stage: int, epoch: int = 0, batch: int = 0, **more: Any) -> dict[str, Any]:
+        """Everything a continuation needs."""
+        return {
+            "stage": stage,
+            "epoch": epoch,
+            "batch": batch,
+            "step": self.step,
+            "net": self.net.state_dict(),
+            "ema": self.ema.state_dict() if self.ema else None,
+            "rng": checkpoint.rng_state(),
+            "optimizer": None,
+            **more,
+        }
+
+
+class Recorder(Callback):  # type: ignore[misc]
+    """Counts, averages, logs, validates and writes checkpoints of one stage."""
+
+    order = 70
+    run_valid = True
+
+    def __init__(
+        self,
+        trainer: Trainer,
+        run: Run[NoGanRecipe] | None,
+        index: int,
+        stage: PretrainStage,
+        train: Batches,
+        valid: Batches,
+        resumed: dict[str, Any] | None,
+    ) -> None:
+        self.trainer, self.folder, self.index, self.stage = trainer, run, index, stage
+        self.batches, self.valid, self.resumed = train, valid, resumed
+        self.config = trainer.recipe.run
+        self.time = run.timing.stage(stage.name, stage.size) if run else None
+
+    def before_fit(self) -> None:
+        total = len(self.batches) * self.stage.epochs
+        first = self.resumed or {"epoch": 0, "batch": 0}
+        done = first["epoch"] * len(self.batches) + first["batch"]
+        self.progress = Progress(
+            self.stage.name, total, done=done, quiet=self.folder is None
+        ).__enter__()
+        self.clock = self.time.running() if self.time else None
+        if self.clock:
+            self.clock.__enter__()
+        self.waited = self.batches.wait_s
+
+    def before_train(self) -> None:
+        loader = self.learn.dls.train
+        loader.epoch, loader.start, self.batch = self.learn.epoch, 0, 0
+        if self.resumed and self.resumed["epoch"] == self.learn.epoch:
+            loader.start = self.batch = self.resumed["batch"]
+            self.learn.pct_train = self.resumed["pct"]
+        self.resumed = None
+
+    def after_batch(self) -> None:
+        self.batch += 1
+        trainer = self.trainer
+        trainer.step += 1
+        pictures = self.batches.batch * distributed.world_size()
+        self._count(pictures)
+        loss = float(self.learn.loss)
+        self.progress.advance(pictures, loss=loss)
+        if trainer.step % self.config.log_every == 0 and self.folder:
+            parts = {f"train/{k}": float(v) for k, v in self.learn.loss_func.parts.items()}
+            rate = {"train/loss": loss, "train/lr": float(self.learn.opt.hypers[-1]["lr"])}
+            self.folder.scalars(trainer.step, {**rate, **parts}, self.stage.name, self.learn.epoch)
+        if trainer.step % self.config.checkpoint_every == 0 and not self.learn.accumulate.pending:
+            self._checkpoint()
+
+    def after_step(self) -> None:
+        if self.trainer.ema:
+            self.trainer.ema.update(self.trainer.net)
+
+    def before_validate(self) -> None:
+        """Our own validation, on the averaged weights, in place of fastai's."""
+        trainer = self.trainer
+        if self.folder:
+            count = self.config.pictures
+            averaged = trainer.ema.applied(trainer.net) if trainer.ema else nullcontext()
+            with averaged:
+                figures, columns = validate(
+                    trainer.net, trainer.loss, self.valid, trainer.dtype, count
+                )
+            self.folder.scalars(trainer.step, figures, self.stage.name, self.learn.epoch)
+            if count:
+                self.folder.pictures(trainer.step, self.stage.name, columns)
+            words = "  ".join(f"{name} {value:.4g}" for name, value in figures.items())
+            self.progress.note(f"{self.stage.name}, epoch {self.learn.epoch + 1}: {words}")
+        distributed.barrier()
+        if self.time:
+            self.time.epochs += 1
+            self.time.tick()
+        raise CancelValidException
+
+    def _count(self, pictures: int) -> None:
+        if self.time:
+            self.time.waiting += self.batches.wait_s - self.waited
+            self.time.step(pictures)
+        self.waited = self.batches.wait_s
+
+    def _checkpoint(self) -> None:
+        if not self.folder:
+            return
+        learn = self.learn
+        at = {"epoch": learn.epoch, "batch": self.batch, "pct": float(learn.pct_train)}
+        optimizer = _plain(learn.opt.state_dict())
+        self.folder.save(
+            self.trainer.step, self.trainer.state(self.index, optimizer=optimizer, **at)
+        )
+
+    def after_cancel_fit(self) -> None:
+        self.finish()
+
+    def finish(self) -> None:
+        """The end of the stage: its checkpoint, which is kept."""
+        if self.clock:
+            self.clock.__exit__(None, None, None)
+        self.progress.__exit__(None, None, None)
+        if self.folder:
+            state = self.trainer.state(self.index + 1)
+            self.folder.save(self.trainer.step, state, self.stage.name)
+
+
+def _plain(value: Any) -> Any:
+    """fastai's optimiser state in plain containers and numbers, fit for a checkpoint."""
+    if isinstance(value, dict):
+        return {key: _plain(inner) for key, inner in value.items()}
+    if isinstance(value, Tensor | str | bool | int | None):
+        return value
+    if isinstance(value, float) or not hasattr(value, "__iter__"):
+        return float(value)
+    return [_plain(inner) for inner in value]
+
+
+def _memory_of(net: DeOldify, loss: nn.Module, device: torch.device) -> tuple[int, int]:
+    """Bytes that stay (weights, gradients, two moments, average) and bytes that one picture of
+    `SAMPLE_SIZE` keeps for the backward pass, measured on one."""
+    kept = 5 * sum(p.numel() * p.element_size() for p in net.parameters())
+    sizes: dict[int, int] = {}
+
+    def note(tensor: Tensor) -> Tensor:
+        sizes[tensor.data_ptr()] = tensor.numel() * tensor.element_size()
+        return tensor
+
+    gray = torch.rand(2, 1, SAMPLE_SIZE, SAMPLE_SIZE, device=device)
+    with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+        target = net.encode(gray.expand(-1, 3, -1, -1))
+        loss(net(net.encode(gray)), target)
+    weights = {p.data_ptr() for p in net.parameters()}
+    saved = sum(size for pointer, size in sizes.items() if pointer not in weights)
+    return kept, math.ceil(saved / 2)

@@ -1,0 +1,74 @@
+"""How good a generator is on the photographs kept aside."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from coloria.color import fit_gamut, lightness, srgb_to_lab
+from coloria.device import autocast
+from coloria.metrics.ciede2000 import delta_e00
+from coloria.metrics.colorfulness import colorfulness
+from coloria.models.deoldify import DeOldify
+from coloria.train.loader import Batches
+from coloria.train.losses import PictureLoss
+
+
+@torch.no_grad()
+def validate(
+    net: DeOldify,
+    loss: PictureLoss,
+    batches: Batches,
+    dtype: torch.dtype,
+    pictures: int,
+) -> tuple[dict[str, float], list[Tensor]]:
+    """Figures over all validation photographs, and pictures of the first ones.
+
+    Returns:
+        Means of the parts of the loss, of CIEDE2000 (lower is better; also that of the grey
+        picture), and of colourfulness as a share of the truth's; and columns of pictures: grey,
+        result, truth.
+    """
+    net.eval()
+    sums: dict[str, float] = {}
+    columns: list[list[Tensor]] = []
+    count = 0
+    for batch in batches.epoch(0):
+        with autocast(batch.gray.device, dtype):
+            pred = net(net.encode(batch.gray))
+        loss(pred.float(), net.encode(batch.rgb))
+        colored = joined(batch.gray, pred.float() * net.std + net.mean)
+        figures = {f"val/{k}": float(v) for k, v in loss.parts.items()}
+        figures |= _figures(batch.gray, colored, batch.rgb)
+        for name, value in figures.items():
+            sums[name] = sums.get(name, 0.0) + value * len(colored)
+        count += len(colored)
+        if sum(len(row[0]) for row in columns) < pictures:
+            columns.append([batch.gray, colored, batch.rgb])
+    means = {name: value / count for name, value in sums.items()}
+    means["val/colorfulness"] /= means.pop("val/truth")
+    return means, [torch.cat(rows)[:pictures] for rows in zip(*columns, strict=True)]
+
+
+def joined(gray: Tensor, rgb: Tensor) -> Tensor:
+    """Predicted chroma on the lightness of the grey (B, 1, H, W): sRGB (B, 3, H, W) in gamut."""
+    lab = torch.cat([lightness(gray), srgb_to_lab(rgb.clamp(0, 1))[:, 1:]], dim=1)
+    return torch.stack([fit_gamut(one) for one in lab])
+
+
+def _figures(gray: Tensor, colored: Tensor, truth: Tensor) -> dict[str, float]:
+    lab = srgb_to_lab(truth)
+    plain = srgb_to_lab(gray.expand(-1, 3, -1, -1))
+    return {
+        "val/ciede2000": float(delta_e00(srgb_to_lab(colored), lab).mean()),
+        "val/ciede2000-grey": float(delta_e00(plain, lab).mean()),
+        "val/colorfulness": _colorfulness(colored),
+        "val/truth": _colorfulness(truth),
+    }
+
+
+def _colorfulness(rgb: Tensor) -> float:
+    pixels = (rgb * 255).round().permute(0, 2, 3, 1).cpu().numpy()
+    return float(sum(float(colorfulness(one)) for one in pixels)) / len(pixels)
