@@ -209,13 +209,13 @@ stages:
 - {kind: gan, threshold: .nan}
 data: {limt: 3, film: {share: '1', blur_sigma: [2, 1]}, augment: 3, val: [1]}
 run: {seed: 1.5, log_every: true, keep: null, precision: fp8}
-extra: 1
+zzz: 1
 """
     title, *lines = mistakes(load, text)
-    assert title.endswith("recipe.yaml has 17 mistakes:")
+    assert title.endswith("recipe.yaml has 18 mistakes:")
     assert sorted(lines) == sorted(
         [
-            'model: wanted \'artistic\' or \'stable\', got "artistc", did you mean \'artistic\'?',
+            "model: wanted 'artistic' or 'stable', got \"artistc\", did you mean 'artistic'?",
             "betas.1: missing; it has no default",
             "stages.0.epochs: wanted 1 or more, got 0",
             "stages.1.lr: missing; it has no default",
@@ -232,7 +232,7 @@ extra: 1
             "run.log_every: wanted a whole number, got true",
             "run.keep: wanted a whole number, got null",
             "run.precision: wanted 'auto', 'fp32', 'bf16' or 'fp16', got \"fp8\"",
-            "extra: unknown key; there are: model, name, betas, stages, film, data, run",
+            "zzz: unknown key; there are: model, name, betas, stages, film, data, run",
         ]
     )
 

@@ -33,7 +33,7 @@ WARMTH_AB = (4.0, 14.0)
 
 
 def srgb_to_lab(rgb: Tensor) -> Tensor:
-    """sRGB (..., 3, H, W) in [0, 1] to Lab, differentiable."""
+    """SRGB (..., 3, H, W) in [0, 1] to Lab, differentiable."""
     lab: Tensor = kornia.color.rgb_to_lab(rgb)
     return lab
 
@@ -51,7 +51,8 @@ def lightness(gray: Tensor) -> Tensor:
 
 def fit_gamut(lab: Tensor) -> Tensor:
     """Lab (3, H, W) to sRGB in [0, 1]: where a colour lies outside sRGB, its chroma is reduced
-    at constant lightness and hue until it is inside, by bisection."""
+    at constant lightness and hue until it is inside, by bisection.
+    """
     rgb = lab_to_srgb(lab)
     outside = ~_inside(rgb)
     if outside.any():
@@ -154,9 +155,7 @@ def yuv_to_rgb_u8(yuv: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return np.stack([r, g, b], axis=-1).clip(0, 255).astype(np.uint8)
 
 
-def transfer_chroma_u8(
-    light: NDArray[np.uint8], color: NDArray[np.uint8]
-) -> NDArray[np.uint8]:
+def transfer_chroma_u8(light: NDArray[np.uint8], color: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """DeOldify's transfer: Y of `light`, U and V of `color`, both (H, W, 3) uint8 sRGB."""
     yuv = rgb_to_yuv_u8(color)
     yuv[..., 0] = rgb_to_yuv_u8(light)[..., 0]

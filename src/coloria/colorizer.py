@@ -17,11 +17,11 @@ from PIL import Image
 
 from coloria import images, weights
 from coloria.borders import Box, find_border
+from coloria.color import Tone
 from coloria.device import autocast, memory_guard, pick_device, pick_precision
 from coloria.errors import OptionError
 from coloria.images import Picture, Source
 from coloria.join import Chroma, join, transfer_luma
-from coloria.color import Tone
 from coloria.models import registry
 from coloria.models.registry import Backbone, Model
 from coloria.weightfile import Card, read_state
@@ -205,14 +205,14 @@ class Colorizer:
             side = _in_range("render_factor", render_factor, FACTOR_PIXELS)
             return side, side
         short = _in_range("render_size", render_size or SIZE_RANGE[0], 1)
-        scale = short / min(box.height, box.width)
+        sides = (box.height, box.width)
+        scale = min(short / min(sides), SIZE_RANGE[1] / max(sides))
         return (self._side(box.height * scale), self._side(box.width * scale))
 
     def _side(self, length: float) -> int:
         """The nearest side the network can take."""
         multiple = self.backbone.multiple
-        side = max(round(length / multiple), 1) * multiple
-        return min(max(side, self.backbone.minimum), SIZE_RANGE[1])
+        return max(round(length / multiple) * multiple, self.backbone.minimum)
 
     def _run(self, grays: NDArray[np.uint8]) -> NDArray[np.float32]:
         """The network: (B, H, W) uint8 grey to (B, H, W, 3) float32 sRGB, not clipped."""
@@ -228,7 +228,7 @@ class Colorizer:
 
 def load(
     name: str,
-    weights: str = "auto",  # noqa: F811 - the public name; the module is used inside `_found`
+    weights: str = "auto",
     device: str = "auto",
     precision: str = "auto",
 ) -> Colorizer:

@@ -64,7 +64,8 @@ def _lightness(pixels: NDArray[np.uint8] | NDArray[np.uint16], top: int) -> Tens
 
 def _strip(ab: Tensor, box: Box, start: int, stop: int, width: int) -> Tensor:
     """Rows `start` to `stop` of the chroma at full size (2, rows, width), bilinear; 0 outside
-    the box."""
+    the box.
+    """
     full = torch.zeros(2, stop - start, width)
     first, last = max(start, box.top), min(stop, box.bottom)
     if first >= last:
@@ -83,7 +84,8 @@ def _strip(ab: Tensor, box: Box, start: int, stop: int, width: int) -> Tensor:
 
 def transfer_luma(picture: Picture, chroma: Chroma) -> Picture:
     """DeOldify's own way: the result truncated to 8 bits, scaled up by Pillow, and its U and V
-    put under the Y of the original. The picture becomes 8-bit."""
+    put under the Y of the original. The picture becomes 8-bit.
+    """
     small = (chroma.rgb.clip(0, 1) * 255).astype(np.uint8)
     size = (picture.width, picture.height)
     color = np.asarray(Image.fromarray(small).resize(size, Image.Resampling.BILINEAR))

@@ -52,6 +52,13 @@ class _Dumper(yaml.SafeDumper):
         return True
 
 
+def _text(dumper: yaml.SafeDumper, value: str) -> yaml.ScalarNode:
+    """Quote the line breaks that PyYAML knows and would write as spaces."""
+    style = '"' if {"\x85", "\u2028", "\u2029"} & set(value) else None
+    return dumper.represent_scalar("tag:yaml.org,2002:str", value, style)
+
+
+_Dumper.add_representer(str, _text)
 for _class in (_Loader, _Dumper):
     for _tag, _pattern in _SCALARS.items():
         _class.add_implicit_resolver(_tag, re.compile(rf"(?:{_pattern})\Z"), None)

@@ -50,8 +50,7 @@ def delta_e00(
     total = h1p + h2p
     far = (h1p - h2p).abs() > math.pi
     turned = torch.where(total < 2 * math.pi, total + 2 * math.pi, total - 2 * math.pi)
-    hp_bar = torch.where(far, turned, total) / torch.where(both, 2.0, 1.0)  # (14)
-    hp_bar = torch.where(both, hp_bar, total)
+    hp_bar = torch.where(both, torch.where(far, turned, total) / 2, total)  # (14)
 
     T = (
         1
@@ -60,17 +59,15 @@ def delta_e00(
         + 0.32 * torch.cos(3 * hp_bar + math.radians(6))
         - 0.20 * torch.cos(4 * hp_bar - math.radians(63))
     )  # (15)
-    d_theta = math.radians(30) * torch.exp(
-        -(((torch.rad2deg(hp_bar) - 275) / 25) ** 2)
-    )  # (16)
+    d_theta = math.radians(30) * torch.exp(-(((torch.rad2deg(hp_bar) - 275) / 25) ** 2))  # (16)
     R_C = 2 * _saturating(Cp_bar)  # (17)
     L50 = (Lp_bar - 50) ** 2
     S_L = 1 + 0.015 * L50 / torch.sqrt(20 + L50)  # (18)
     S_C = 1 + 0.045 * Cp_bar  # (19)
     S_H = 1 + 0.015 * Cp_bar * T  # (20)
     R_T = -torch.sin(2 * d_theta) * R_C  # (21)
-    l, c, h = dLp / (kL * S_L), dCp / (kC * S_C), dHp / (kH * S_H)
-    return torch.sqrt((l * l + c * c + h * h + R_T * c * h).clamp(min=0))  # (22)
+    dL, dC, dH = dLp / (kL * S_L), dCp / (kC * S_C), dHp / (kH * S_H)
+    return torch.sqrt((dL**2 + dC**2 + dH**2 + R_T * dC * dH).clamp(min=0))  # (22)
 
 
 def _saturating(chroma: Tensor) -> Tensor:

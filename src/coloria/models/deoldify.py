@@ -52,11 +52,12 @@ class DeOldify(UNet):
     `forward` maps normalised tensors, as the released files do; `colorize` maps pictures.
     """
 
-    multiple = 2
-    """Both sides must be multiples of this."""
+    multiple = 32
+    """Sides are rounded to multiples of this. Any even side works; multiples of the encoder's
+    stride keep the maps of all its levels aligned, as they were in training."""
 
-    output = "rgb"
-    """What `colorize` gives: colours whose lightness need not be that of the input."""
+    minimum = 32
+    """The shortest side."""
 
     mean: Tensor
     std: Tensor
@@ -97,6 +98,8 @@ def load(
     state: Mapping[str, Tensor],
     config: Mapping[str, Any] | None = None,
     coding: Mapping[str, Any] | None = None,
+    *,
+    batch_norms: bool = True,
 ) -> DeOldify:
     """The generator that a weight file holds, ready for inference: eval mode, norms folded.
 
@@ -105,6 +108,7 @@ def load(
         state: Tensors by key, of a released file or of one of ours (norms already folded).
         config: Shape from the file's card; without one, the released shape.
         coding: Mean and std from the file's card; without one, ImageNet's.
+        batch_norms: Fold BatchNorms, too.
 
     Raises:
         WeightsMismatchError: The tensors belong to another network.
@@ -114,7 +118,10 @@ def load(
         fold_weight_norms(net)
     _check(model, state, net)
     net.load_state_dict(state)
-    return cast(DeOldify, fold_batch_norms(fold_weight_norms(net)).requires_grad_(False))
+    fold_weight_norms(net)
+    if batch_norms:
+        fold_batch_norms(net)
+    return net.requires_grad_(False)
 
 
 def _check(model: str, state: Mapping[str, Tensor], net: nn.Module) -> None:
@@ -142,7 +149,10 @@ def _shape(state: Mapping[str, Tensor], key: str) -> str:
 
 def identify(state: Mapping[str, Tensor]) -> str | None:
     """`artistic`, `stable` or None, from the keys that only one of them has."""
-    for model, stem in (("artistic", "layers.4.conv1.0.weight"), ("stable", "layers.4.conv.0.weight")):
+    for model, stem in (
+        ("artistic", "layers.4.conv1.0.weight"),
+        ("stable", "layers.4.conv.0.weight"),
+    ):
         if stem in state or f"{stem}_orig" in state:
             return model
     return None

@@ -7,6 +7,8 @@ convolutions, not in blocks that normalise after the ReLU.
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
@@ -33,7 +35,7 @@ def fold_batch_norms(net: nn.Module) -> nn.Module:
     """
     for module in list(net.modules()):
         children = list(module.named_children())
-        for (conv_name, conv), (norm_name, norm) in zip(children, children[1:], strict=False):
+        for (conv_name, conv), (norm_name, norm) in pairwise(children):
             if isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
                 setattr(module, conv_name, fuse_conv_bn_eval(conv.eval(), norm.eval()))
                 # timm keeps the activation inside its BatchNorm.

@@ -143,7 +143,8 @@ class SelfAttention(nn.Module):
 
 class ShuffleUp(nn.Module):
     """Doubles H and W: 1x1 convolution to 4 * C_out, ReLU, pixel shuffle (Shi et al. 2016,
-    arXiv:1609.05158), then a 2x2 mean that takes out the checkerboard."""
+    arXiv:1609.05158), then a 2x2 mean that takes out the checkerboard.
+    """
 
     def __init__(self, c_in: int, c_out: int, *, final: bool = False) -> None:
         super().__init__()

@@ -108,7 +108,7 @@ class UNet(nn.Module):
         return y
 
     def layer_groups(self) -> tuple[list[nn.Module], list[nn.Module], list[nn.Module]]:
-        """fastai's layer groups: A the early encoder, B the late encoder, C all the rest."""
+        """Fastai's layer groups: A the early encoder, B the late encoder, C all the rest."""
         early = self.encoder.early()
         inside = {id(m) for part in early for m in part.modules()}
         late = [

@@ -191,7 +191,8 @@ def make_learner(
 
 def one_cycle(optimizer: OptimizerConfig, stage: PretrainStage) -> ParamScheduler:
     """The published schedule: cosine up over `pct_start`, then cosine down; the first beta the
-    other way round."""
+    other way round.
+    """
     peak = np.array(stage.rates())
     low, final = peak / optimizer.div, peak / optimizer.div_final
     return ParamScheduler(

@@ -5,6 +5,7 @@ The lock is the operating system's: it goes away with the process, however that 
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from pathlib import Path
@@ -17,6 +18,7 @@ __all__ = ["LOCK", "FolderLock"]
 LOCK = "run.lock"
 """Name of the file that is locked; it stays when the lock is gone."""
 
+_HELD = {errno.EACCES, errno.EAGAIN, errno.EDEADLK}  # how systems say that another one has it
 _SPAN = 1 << 30  # the byte that is locked on Windows, far behind the text
 
 
@@ -25,6 +27,7 @@ class FolderLock:
 
     Raises:
         TrainingError: another process, or another lock of this one, holds it.
+        OSError: the folder cannot be written, or its file system knows no locks.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -34,6 +37,9 @@ class FolderLock:
         try:
             _take(file)
         except OSError as error:
+            if error.errno not in _HELD:
+                file.close()
+                raise
             file.seek(0)
             holder = file.read().strip() or "another process"
             file.close()

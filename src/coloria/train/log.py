@@ -7,7 +7,6 @@ import io
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -16,13 +15,11 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from coloria.errors import MissingExtraError, TrainingError
+from coloria.errors import TrainingError
+from coloria.train.events import Events
 from coloria.weightfile import atomic
 
-if TYPE_CHECKING:
-    from torch.utils.tensorboard import SummaryWriter
-
-__all__ = ["COLUMNS", "Log", "check_tensorboard", "picture_grid", "written"]
+__all__ = ["COLUMNS", "Log", "picture_grid", "written"]
 
 COLUMNS = ("step", "stage", "epoch", "name", "value")
 """Of ``log.csv``: one row a figure, so that stages with different figures share a file."""
@@ -46,23 +43,6 @@ def written(path: Path) -> Iterator[None]:
         ) from error
 
 
-def check_tensorboard() -> None:
-    """Make sure that TensorBoard is there.
-
-    Raises:
-        MissingExtraError: it is not installed.
-    """
-    _summary_writer()
-
-
-def _summary_writer() -> type[SummaryWriter]:
-    try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ImportError as error:
-        raise MissingExtraError("the TensorBoard log of a training run", "train") from error
-    return SummaryWriter
-
-
 class Log:
     """The one writer of ``log.csv``, ``tensorboard/`` and ``pictures/`` of a run folder.
 
@@ -77,15 +57,14 @@ class Log:
     """
 
     def __init__(self, folder: Path, step: int = 0) -> None:
-        writer = _summary_writer()
         self.path = folder / "log.csv"
         self.pictures = folder / "pictures"
+        self._events_folder = folder / "tensorboard"
         with written(folder):
             self.pictures.mkdir(exist_ok=True)
             _cut(self.path, step)
             self._file = self.path.open("a", newline="", encoding="utf-8")
-            events = folder / "tensorboard"
-            self._events = writer(str(events), purge_step=step + 1 if step else None, flush_secs=30)
+            self._events = Events(self._events_folder, step)
         self._csv = csv.writer(self._file)
 
     def scalars(self, step: int, values: Mapping[str, float], stage: str, epoch: int) -> None:
@@ -101,8 +80,9 @@ class Log:
         with written(self.path):
             self._csv.writerows(rows)
             self._file.flush()
+        with written(self._events_folder):
             for name, value in values.items():
-                self._events.add_scalar(name, value, step)
+                self._events.scalar(step, name, value)
 
     def grid(self, step: int, name: str, columns: Sequence[Tensor]) -> Path:
         """Record a grid of pictures as a PNG and in TensorBoard.
@@ -116,25 +96,29 @@ class Log:
             The PNG, ``pictures/<step>-<name>.png``.
         """
         grid = picture_grid(columns)
+        png = io.BytesIO()
+        Image.fromarray(grid).save(png, "PNG")
         path = self.pictures / f"{step:09d}-{name}.png"
-        with written(path):
-            with atomic(path) as temporary:
-                Image.fromarray(grid).save(temporary, "PNG")
-            self._events.add_image(name, grid, step, dataformats="HWC")
+        with written(path), atomic(path) as temporary:
+            temporary.write_bytes(png.getvalue())
+        with written(self._events_folder):
+            self._events.image(step, name, png.getvalue(), (grid.shape[1], grid.shape[0]))
         return path
 
     def flush(self) -> None:
         """Have everything in the files."""
         with written(self.path):
             self._file.flush()
+        with written(self._events_folder):
             self._events.flush()
 
     def close(self) -> None:
         """Write what is left and close the files."""
-        with written(self.path):
-            try:
+        try:
+            with written(self.path):
                 self._file.close()
-            finally:
+        finally:
+            with written(self._events_folder):
                 self._events.close()
 
 

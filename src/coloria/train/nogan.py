@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +27,8 @@ from coloria.train.learner import Epochs, Loaders, Precision, make_learner, one_
 from coloria.train.loader import Batches
 from coloria.train.losses import PictureLoss
 from coloria.train.preflight import PlannedStage, Preflight
-from coloria.train.progress import Progress
 from coloria.train.pretrained import load_encoder, locate_encoder, locate_features
+from coloria.train.progress import Progress
 from coloria.train.run import Run
 from coloria.train.schedule import NoGanRecipe, PretrainStage
 from coloria.train.sources import resolve_sources
@@ -184,7 +183,9 @@ class Trainer:
         resumed: dict[str, Any] | None,
     ) -> None:
         train, valid = self.batches(stage)
-        loaders = Loaders(Epochs(train, self.net.encode), Epochs(valid, self.net.encode), self.device)
+        loaders = Loaders(
+            Epochs(train, self.net.encode), Epochs(valid, self.net.encode), self.device
+        )
         record = Recorder(self, run, index, stage, train, valid, resumed)
         learner = make_learner(
             self.net,
@@ -330,7 +331,7 @@ class Recorder(Callback):  # type: ignore[misc]
 
 
 def _plain(value: Any) -> Any:
-    """fastai's optimiser state in plain containers and numbers, fit for a checkpoint."""
+    """Fastai's optimiser state in plain containers and numbers, fit for a checkpoint."""
     if isinstance(value, dict):
         return {key: _plain(inner) for key, inner in value.items()}
     if isinstance(value, Tensor | str | bool | int | None):
@@ -342,7 +343,8 @@ def _plain(value: Any) -> Any:
 
 def _memory_of(net: DeOldify, loss: nn.Module, device: torch.device) -> tuple[int, int]:
     """Bytes that stay (weights, gradients, two moments, average) and bytes that one picture of
-    `SAMPLE_SIZE` keeps for the backward pass, measured on one."""
+    `SAMPLE_SIZE` keeps for the backward pass, measured on one.
+    """
     kept = 5 * sum(p.numel() * p.element_size() for p in net.parameters())
     sizes: dict[int, int] = {}
 

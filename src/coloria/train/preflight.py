@@ -56,7 +56,7 @@ class Preflight:
             )
 
     def extra(self, module: str, extra: str, what: str) -> None:
-        """A module of an optional extra is needed; it is looked for, not imported."""
+        """A top-level module of an optional extra is needed; looked for, not imported."""
         if find_spec(module) is None:
             self.add(str(MissingExtraError(what, extra)))
 

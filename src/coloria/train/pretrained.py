@@ -21,7 +21,6 @@ from coloria.models.encoders import EfficientNetLite0
 from coloria.train.schedule import NetworkConfig
 from coloria.weightfile import read_state
 
-
 RESNET_ORDER = ("conv1", "bn1", "relu", "maxpool", "layer1", "layer2", "layer3", "layer4")
 """torchvision's names of the children that the encoder numbers 0 to 7."""
 

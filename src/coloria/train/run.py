@@ -17,6 +17,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -33,14 +34,16 @@ from coloria.config import dump_recipe, load_recipe
 from coloria.errors import ConfigError, NonFiniteLossError, TrainingError
 from coloria.train.checkpoint import Checkpoints
 from coloria.train.environment import describe
+from coloria.train.events import check_tensorboard
 from coloria.train.lock import LOCK, FolderLock
-from coloria.train.log import Log, check_tensorboard, written
+from coloria.train.log import Log, written
 from coloria.train.timing import Timing, timing_table
 from coloria.weightfile import atomic
 
 __all__ = ["Run", "check_finite", "default_folder", "read_recipe"]
 
 T = TypeVar("T", bound=BaseModel)
+_log = logging.getLogger(__name__)
 
 
 def default_folder(model: str, recipe: str) -> Path:
@@ -217,7 +220,12 @@ class Run(Generic[T]):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self.close()
+        try:
+            self.close()
+        except TrainingError as second:
+            if error is None:
+                raise
+            _log.warning("while ending after an error: %s", second)
 
 
 @contextmanager

@@ -26,10 +26,12 @@ class NetworkConfig(Strict):
         description="network that the picture is taken in by"
     )
     decoder: Literal["deep", "wide"] = Field(description="deep for artistic, wide for stable")
-    factor: float = Field(gt=0, description="width of the decoder: of the joined channels (deep) "
-                          "or of 512 (wide)")
-    middle: float = Field(2.0, gt=0, description="width of the middle block, times the encoder's "
-                          "output channels")
+    factor: float = Field(
+        gt=0, description="width of the decoder: of the joined channels (deep) or of 512 (wide)"
+    )
+    middle: float = Field(
+        2.0, gt=0, description="width of the middle block, times the encoder's output channels"
+    )
     half: bool = Field(False, description="work out colours at half the network's size")
     pretrained: str = Field(
         "imagenet",
@@ -59,12 +61,17 @@ class LossConfig(Strict):
     feature_network: str = Field(
         "vgg16_bn", description="vgg16_bn, efficientnet-lite0, or the path of vgg16_bn weights"
     )
-    lab: float = Field(0.0, ge=0, description="weight of the Huber loss on a* and b*, in units "
-                       "of 100")
-    beta: float = Field(10.0, gt=0, description="where the Huber loss turns linear, in units of "
-                        "a* and b*")
-    emphasis: float = Field(0.0, ge=0, description="extra weight of a pixel in the Lab loss for "
-                            "each 100 units of its true chroma")
+    lab: float = Field(
+        0.0, ge=0, description="weight of the Huber loss on a* and b*, in units of 100"
+    )
+    beta: float = Field(
+        10.0, gt=0, description="where the Huber loss turns linear, in units of a* and b*"
+    )
+    emphasis: float = Field(
+        0.0,
+        ge=0,
+        description="extra weight of a pixel in the Lab loss for each 100 units of its true chroma",
+    )
 
     @model_validator(mode="after")
     def _something(self) -> LossConfig:
@@ -90,23 +97,28 @@ class PretrainStage(Strict):
         description="largest learning rate: one value for the decoder and a tenth of it for the "
         "encoder, or the rates of the first and the last layer group"
     )
-    pct_start: float = Field(0.3, gt=0, lt=1, description="share of the steps in which the "
-                             "learning rate rises")
+    pct_start: float = Field(
+        0.3, gt=0, lt=1, description="share of the steps in which the learning rate rises"
+    )
     train: Literal["decoder", "late", "all"] = Field(
         "all", description="what moves: the decoder, also the late half of the encoder, or all"
     )
     train_bn: bool = Field(
         True, description="whether the BatchNorms of parts that do not move go on training"
     )
-    accumulate: int = Field(1, gt=0, description="batches whose gradients are summed for a step; "
-                            "`batch` is divided by it")
+    accumulate: int = Field(
+        1,
+        gt=0,
+        description="batches whose gradients are summed for a step; `batch` is divided by it",
+    )
     skip: bool = Field(False, description="leave this stage out")
 
     @model_validator(mode="after")
     def _divides(self) -> PretrainStage:
         if self.batch % self.accumulate:
-            raise ValueError(f"batch {self.batch} must be a multiple of accumulate "
-                             f"{self.accumulate}")
+            raise ValueError(
+                f"batch {self.batch} must be a multiple of accumulate {self.accumulate}"
+            )
         return self
 
     def rates(self) -> tuple[float, float, float]:

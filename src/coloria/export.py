@@ -1,0 +1,144 @@
+"""From a run, or from somebody else's checkpoint, to one weight file of ours."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from coloria import __version__
+from coloria.errors import CheckpointError, OptionError, WeightsMissingError
+from coloria.models import deoldify, registry
+from coloria.models.deoldify import DeOldify
+from coloria.models.fold import fold_weight_norms
+from coloria.train.checkpoint import Checkpoints
+from coloria.train.environment import git_commit
+from coloria.train.log import COLUMNS
+from coloria.train.run import read_recipe
+from coloria.train.schedule import NoGanRecipe
+from coloria.weightfile import Card, read_state, write_state
+
+SUFFIX = ".safetensors"
+
+OWN_TERMS = (
+    "trained by this project's own code; the terms of the photographs it was trained on apply to "
+    "what may be done with it"
+)
+
+
+def export(
+    source: str | Path,
+    target: str | Path,
+    *,
+    model: str | None = None,
+    stage: str | None = None,
+    terms: str = OWN_TERMS,
+    data: str = "",
+) -> Path:
+    """Writes a weight file with its card: norms folded, matrices float16, vectors float32.
+
+    Args:
+        source: A run folder of ``coloria train``, or a weight file that the model can load.
+        target: The file to write, ending in .safetensors.
+        model: For a weight file without a card: which model it is of.
+        stage: For a run: take the weights from the end of this stage, not the newest.
+        terms: For a run: under which terms the weights may be used.
+        data: For a run: what the weights were trained on, for the card.
+
+    Raises:
+        OptionError: The target has another suffix, or it is unclear which model it is.
+        CheckpointError: The run has no checkpoint yet, or none of that stage.
+        WeightsError: The weight file is not one of that model.
+    """
+    target = Path(target)
+    if target.suffix != SUFFIX:
+        raise OptionError(f"the target must end in {SUFFIX}; got {target.name!r}")
+    source = Path(source).expanduser()
+    if source.is_dir():
+        net, card = _of_run(source, stage, terms, data)
+    elif source.is_file():
+        net, card = _of_file(source, model)
+    else:
+        raise WeightsMissingError(f"wanted a run folder or a weight file; {source} is neither")
+    write_state(target, fold_weight_norms(net.eval()).state_dict(), card)
+    return target
+
+
+def _of_run(folder: Path, stage: str | None, terms: str, data: str) -> tuple[DeOldify, Card]:
+    recipe = read_recipe(folder, NoGanRecipe)
+    path, whole = _checkpoint(folder, stage)
+    state: dict[str, Any] = whole["state"]
+    net = DeOldify(recipe.network.shape(), recipe.network.coding())
+    # The average is what was validated.
+    net.load_state_dict(state["ema"]["average"] if state["ema"] else state["net"])
+    figures = _figures(folder / "log.csv", int(whole["step"]))
+    provenance = {
+        "recipe": recipe.model_dump(mode="json"),
+        "steps": int(whole["step"]),
+        "checkpoint": path.name,
+        "commit": git_commit(),
+        "coloria": __version__,
+        "data": data,
+        "figures": figures,
+    }
+    # Where a file was trained is nobody's business.
+    provenance["recipe"]["data"]["train"] = None
+    return net, Card(
+        model=recipe.model,
+        config=net.card_config(),
+        preprocessing=asdict(net.coding),
+        default_size=recipe.default_size,
+        provenance=provenance,
+        terms=terms,
+    )
+
+
+def _checkpoint(folder: Path, stage: str | None) -> tuple[Path, dict[str, Any]]:
+    from coloria.train.checkpoint import load
+
+    checkpoints = Checkpoints(folder / "checkpoints")
+    if stage is None:
+        found = checkpoints.latest()
+        if found is None:
+            raise CheckpointError(f"{folder} has no checkpoint yet; let it train for a while")
+        return found
+    path = checkpoints.stage(stage)
+    if path is None:
+        raise CheckpointError(f"{folder} has no checkpoint of the stage {stage!r}")
+    return path, load(path)
+
+
+def _figures(path: Path, step: int) -> dict[str, float]:
+    """The last validation figures up to that step."""
+    import csv
+
+    figures: dict[str, float] = {}
+    with path.open(newline="", encoding="utf-8") as file:
+        for row in csv.DictReader(file, COLUMNS):
+            if row["name"].startswith("val/") and int(row["step"]) <= step:
+                figures[row["name"].removeprefix("val/")] = round(float(row["value"]), 5)
+    return figures
+
+
+def _of_file(path: Path, model: str | None) -> tuple[DeOldify, Card]:
+    state, card = read_state(path)
+    name = registry.get(model).name if model else (card.model if card else None)
+    name = name or deoldify.identify(state)
+    if name is None:
+        raise OptionError(f"{path} does not say which model it is of: give --model")
+    net = _filled(name, state, card)
+    return net, card or Card(
+        model=name,
+        config=net.card_config(),
+        preprocessing=asdict(net.coding),
+        provenance={"converted from": path.name},
+        terms=registry.get(name).licence,
+    )
+
+
+def _filled(name: str, state: dict[str, Tensor], card: Card | None) -> DeOldify:
+    """The network with its weight norms folded and its BatchNorms not."""
+    config, coding = (card.config, card.preprocessing) if card else (None, None)
+    return deoldify.load(name, state, config, coding, batch_norms=False)
