@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from fill import fill
 from PIL import Image
 from skimage import color as oracle
 from skimage import data as pictures
@@ -28,7 +29,6 @@ from coloria.join import Chroma, join
 from coloria.models import deoldify, registry
 from coloria.picture import from_array
 from coloria.weights import Found
-from fill import fill
 
 GOLDEN = Path(__file__).parent / "golden" / "deoldify_pipeline.npz"
 

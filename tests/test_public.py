@@ -59,6 +59,28 @@ OPTIONS = {
         "-q --quiet",
     },
     "models": {"--json", "--table"},
+    "export": {
+        "source",
+        "-o --output",
+        "--model",
+        "--stage",
+        "--data",
+        "--terms",
+        "--overwrite",
+    },
+    "train": {
+        "model",
+        "--config",
+        "--data",
+        "--set",
+        "--out",
+        "--resume",
+        "--device",
+        "--gpus",
+        "--processes",
+        "--dry-run",
+        "--list",
+    },
     "info": {"--json"},
     "completion": {"shell"},
     "weights list": {"--json"},
@@ -135,13 +157,12 @@ def commands(group, name=""):
     context = click.Context(group)
     yield name, group
     for word in group.list_commands(context):
-        if name or word in ("weights", *OPTIONS):
-            command = group.get_command(context, word)
-            full = f"{name} {word}".strip()
-            if isinstance(command, click.Group):
-                yield from commands(command, full)
-            else:
-                yield full, command
+        command = group.get_command(context, word)
+        full = f"{name} {word}".strip()
+        if isinstance(command, click.Group):
+            yield from commands(command, full)
+        else:
+            yield full, command
 
 
 def test_the_options_are_those_that_were_decided():

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from fill import fill
 from torch import nn
 
 from coloria.errors import WeightsFormatError, WeightsMismatchError
@@ -17,7 +18,6 @@ from coloria.models.fold import fold_batch_norms, fold_weight_norms
 from coloria.models.layers import SelfAttention, SpectralConv2d, WeightNormConv2d
 from coloria.models.unet import UNetConfig
 from coloria.weightfile import Card, read_state, write_state
-from fill import fill
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 

@@ -23,7 +23,14 @@ from coloria.metrics.colorfulness import colorfulness
 from coloria.train.augment import Augment
 from coloria.train.film import Film
 from coloria.train.loader import Batch, Batches
-from coloria.train.sources import Entry, Opener, decode, list_entries, resolve_sources
+from coloria.train.sources import (
+    Entry,
+    Opener,
+    check_there,
+    decode,
+    list_entries,
+    resolve_sources,
+)
 
 __all__ = [
     "MIN_COLORFULNESS",
@@ -87,7 +94,8 @@ class Photos:
                 :mod:`coloria.metrics.colorfulness`), measured on the picture shrunk to 64 x 64;
                 0 keeps grey pictures, too.
             short_side: larger photographs are reduced to this shorter side, in pixels.
-            cache_bytes: memory for decoded photographs; by default half of what is free.
+            cache_bytes: memory for decoded photographs; by default half of what is free (shared
+                by the processes of one machine).
             workers: threads; by default one a processor.
             progress: called after each few files with (looked at, there are).
 
@@ -97,16 +105,17 @@ class Photos:
         Raises:
             DataError: a source is missing or no photograph in it can be used.
         """
-        opener = Opener([_existing(source) for source in sources])
-        budget = _free_memory() // 2 if cache_bytes is None else cache_bytes
+        opener = Opener([Path(source).expanduser() for source in sources])
+        check_there(opener.sources)
+        budget = spare_memory() // 2 if cache_bytes is None else cache_bytes
         store = _Store(opener, short_side, budget)
-        entries = list_entries(opener.sources)
+        entries, closed = list_entries(opener.sources)
         survey = _Survey(store, min_colorfulness, limit)
         survey.run(_spread(entries, seed) if limit else entries, len(entries), workers, progress)
         if not survey.kept:
             raise DataError(survey.nothing_usable())
         photos = cls(store, sorted(survey.kept))
-        photos.skipped, photos.grey = sorted(survey.skipped), sorted(survey.grey)
+        photos.skipped, photos.grey = sorted(closed + survey.skipped), sorted(survey.grey)
         return photos
 
     def __len__(self) -> int:
@@ -250,10 +259,6 @@ def _reason(error: Exception) -> str:
     return f"{type(error).__name__}: {error}"
 
 
-def _existing(source: str | Path) -> Path:
-    return resolve_sources(source, environ={})[0]
-
-
 def _spread(entries: Sequence[Entry], seed: int) -> Iterator[Entry]:
     """One entry of each sub-folder in turn, in a random order within it."""
     groups: dict[tuple[int, str], list[Entry]] = {}
@@ -270,10 +275,28 @@ def _shuffled(group: list[Entry], seed: int, key: tuple[int, str]) -> list[Entry
     return [group[row] for row in rng.permutation(len(group))]
 
 
-def _free_memory() -> int:
-    """Bytes of memory that are free, as far as the system says; 1 GiB where it does not."""
-    try:
-        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
-    except OSError:
-        return 2**30
-    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable"))
+def spare_memory() -> int:
+    """Bytes of memory that this process may count on; 1 GiB where the system does not say.
+
+    What is free (of the machine, or of the container's limit if that is less), shared by the
+    processes that ``torchrun`` started on this machine.
+    """
+    said = [value for value in (_available(), _container()) if value is not None]
+    return min(said, default=2**30) // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+
+
+def _available() -> int | None:
+    """MemAvailable of Linux."""
+    words = _words(Path("/proc/meminfo"))
+    return int(words[words.index("MemAvailable:") + 1]) * 1024 if words else None
+
+
+def _container() -> int | None:
+    """What is left below the limit of the control group (version 2)."""
+    limit = _words(Path("/sys/fs/cgroup/memory.max"))
+    used = _words(Path("/sys/fs/cgroup/memory.current"))
+    return max(0, int(limit[0]) - int(used[0])) if limit and used and limit != ["max"] else None
+
+
+def _words(path: Path) -> list[str]:
+    return path.read_text(encoding="ascii").split() if path.is_file() else []

@@ -7,10 +7,12 @@ a photograph: lens (blur), emulsion (mix of the colours), grain, development (ga
 (fading), scan (JPEG). Only the network's input is changed, never the truth.
 
 The mixes are weights on *linear* red, green and blue, because film adds up light. They follow
-from where the emulsions are sensitive: silver halide by itself up to about 500 nm (blue),
-orthochromatic film up to about 590 nm (blue and green, hardly any of the red primary of sRGB,
-whose dominant wavelength is 611 nm), panchromatic film over the whole visible range, with more
-blue than the eye unless a yellow filter is in front of the lens.
+from where emulsions are sensitive: silver halide by itself up to about 500 nm (blue),
+orthochromatic film up to about 590 nm (Langford, *Basic Photography*, 7th ed., p. 158), hence to
+blue and green, and hardly to the red primary of sRGB with its dominant wavelength near 611 nm;
+panchromatic film to the whole visible range, with more blue than the eye unless a yellow filter
+is in front of the lens. The figures are ours, chosen by that; the scatter about them stands for
+the variety of makes, light and filters.
 """
 
 from __future__ import annotations
@@ -18,7 +20,8 @@ from __future__ import annotations
 import io
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -26,25 +29,26 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from PIL import Image
 
-__all__ = ["MIXES", "Effects", "Film", "develop"]
+__all__ = ["MIXES", "Effects", "Film", "Mix", "develop"]
 
-MIXES: dict[str, tuple[float, float, float]] = {
-    "panchromatic": (0.28, 0.40, 0.32),
-    "yellow filter": (0.35, 0.53, 0.12),
-    "red filter": (0.72, 0.24, 0.04),
-    "orthochromatic": (0.04, 0.46, 0.50),
-    "blue-sensitive": (0.01, 0.12, 0.87),
-}
-"""Weights on linear red, green, blue of each kind of film; each row sums to 1."""
 
-ODDS: dict[str, float] = {
-    "panchromatic": 0.40,
-    "yellow filter": 0.22,
-    "red filter": 0.08,
-    "orthochromatic": 0.24,
-    "blue-sensitive": 0.06,
-}
-"""How often each mix is drawn, once a mix is; sums to 1."""
+class Mix(NamedTuple):
+    """How a kind of film weighs the colours."""
+
+    name: str
+    odds: float
+    """How often it is drawn, relative to the others."""
+    weights: tuple[float, float, float]
+    """On linear red, green, blue; their sum is 1."""
+
+
+MIXES = (
+    Mix("panchromatic", 0.40, (0.28, 0.40, 0.32)),
+    Mix("yellow filter", 0.22, (0.35, 0.53, 0.12)),
+    Mix("red filter", 0.08, (0.72, 0.24, 0.04)),
+    Mix("orthochromatic", 0.24, (0.04, 0.46, 0.50)),
+    Mix("blue-sensitive", 0.06, (0.01, 0.12, 0.87)),
+)
 
 CONCENTRATION = 40.0
 """Of the Dirichlet distribution about a mix: the weights scatter by about 0.08 each way."""
@@ -90,6 +94,7 @@ class Film:
         white: lowest value that white is lowered to, 0..1.
         jpeg: probability of a JPEG round trip.
         quality: range of its quality, in Pillow's units (1..95).
+        mixes: the kinds of film.
     """
 
     share: float = 0.5
@@ -106,7 +111,7 @@ class Film:
     white: float = 0.85
     jpeg: float = 0.4
     quality: tuple[int, int] = (40, 92)
-    mixes: dict[str, tuple[float, float, float]] = field(default_factory=lambda: dict(MIXES))
+    mixes: tuple[Mix, ...] = MIXES
 
     def draw(self, rng: np.random.Generator, size: int) -> Effects | None:
         """The effects on one sample of ``size`` pixels a side; ``None`` for plain luma."""
@@ -132,8 +137,8 @@ class Film:
         )
 
     def _mix(self, rng: np.random.Generator) -> tuple[float, float, float]:
-        odds = np.array([ODDS.get(name, 0.2) for name in self.mixes])
-        kind = list(self.mixes.values())[rng.choice(len(odds), p=odds / odds.sum())]
+        odds = np.array([mix.odds for mix in self.mixes])
+        kind = self.mixes[rng.choice(len(odds), p=odds / odds.sum())].weights
         red, green, blue = rng.dirichlet(np.maximum(kind, 0.01) * CONCENTRATION)
         return red, green, blue
 
@@ -184,9 +189,9 @@ def _develop(gray: torch.Tensor, rgb: torch.Tensor, effects: list[Effects]) -> t
     if toned:
         gray[toned] = _toned(gray[toned], _tensor([tones[row] for row in toned], gray))
     gray = torch.round(gray * 255)
-    for row, effect in enumerate(effects):
-        if effect.quality is not None:
-            gray[row] = _jpeg(gray[row], effect.quality)
+    saved = [row for row, effect in enumerate(effects) if effect.quality is not None]
+    if saved:
+        gray[saved] = _jpeg(gray[saved], [effects[row].quality or 0 for row in saved])
     return gray / 255
 
 
@@ -221,10 +226,16 @@ def _toned(gray: torch.Tensor, tone: torch.Tensor) -> torch.Tensor:
     return black + (white - black) * gray.clamp(0, 1) ** gamma
 
 
-def _jpeg(gray: torch.Tensor, quality: int) -> torch.Tensor:
-    """A real JPEG round trip of ``(1, S, S)`` whole values 0..255."""
+def _jpeg(gray: torch.Tensor, qualities: list[int]) -> torch.Tensor:
+    """A real JPEG round trip of ``(B, 1, S, S)`` whole values 0..255."""
+    pictures = gray[:, 0].to(torch.uint8).cpu().numpy()
+    pairs = zip(pictures, qualities, strict=True)
+    saved = np.stack([_round_trip(picture, quality) for picture, quality in pairs])
+    return torch.from_numpy(saved)[:, None].to(gray)
+
+
+def _round_trip(picture: NDArray[np.uint8], quality: int) -> NDArray[np.uint8]:
     file = io.BytesIO()
-    Image.fromarray(gray[0].to(torch.uint8).cpu().numpy()).save(file, "JPEG", quality=quality)
+    Image.fromarray(picture).save(file, "JPEG", quality=quality)
     with Image.open(file) as image:
-        values = np.array(image)
-    return torch.from_numpy(values)[None].to(gray)
+        return np.asarray(image)

@@ -56,6 +56,9 @@ class _Raw:
 class Batches:
     """The batches of every epoch; each is a function of (seed, epoch, position) alone.
 
+    With several processes, all of them count the same batches if ``drop_last`` is set; without
+    it, the first ones may have one more.
+
     The number of threads, their order and where an epoch is entered change nothing: all that is
     random about a sample is drawn from a generator seeded by (seed, epoch, sample).
 
@@ -126,7 +129,7 @@ class Batches:
         return len(range(self.rank, self.samples, self.world))
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
-        """The batches of one epoch, from batch ``start`` on; skipped ones cost nothing.
+        """The batches of one epoch, from batch ``start`` on; those before it are not made.
 
         Threads run only while the iterator is alive: close it, or let go of it, and they end.
 
@@ -189,11 +192,11 @@ class Batches:
     def _finish(self, raw: _Raw) -> Batch:
         """What is done on the device, to all samples at once."""
         began = time.perf_counter()
-        pixels = torch.from_numpy(raw.pixels).to(self.device, non_blocking=True)
-        rgb = _turned(pixels.permute(0, 3, 1, 2).to(torch.float32).contiguous(), raw.draws)
-        gray = luma(rgb).div_(255)
-        rgb = rgb.div_(255)
-        gray = develop(gray, rgb, raw.effects)
+        pixels = torch.from_numpy(raw.pixels).to(self.device)
+        with torch.autocast(self.device.type, enabled=False):
+            rgb = _turned(pixels.permute(0, 3, 1, 2).to(torch.float32).contiguous(), raw.draws)
+            gray = luma(rgb).div_(255)
+            gray = develop(gray, rgb.div_(255), raw.effects)
         self.busy_s += time.perf_counter() - began
         return Batch(gray, rgb, raw.indices, tuple(self.photos.names[i] for i in raw.indices))
 

@@ -45,18 +45,23 @@ class Trainer:
         recipe: The checked recipe.
         data: What `--data` says, if anything.
         device: "auto", "cpu" or "cuda".
+        checks: What the caller has found missing already.
 
     Raises:
         TrainingError: Something is missing; one message names everything.
     """
 
     def __init__(
-        self, recipe: NoGanRecipe, data: Sequence[str | Path] = (), device: str = "auto"
+        self,
+        recipe: NoGanRecipe,
+        data: Sequence[str | Path] = (),
+        device: str = "auto",
+        checks: Preflight | None = None,
     ) -> None:
         self.recipe = recipe
+        self._preflight(data, checks or Preflight())
         self.device = pick_device(device)
         self.dtype = pick_precision(recipe.run.precision, self.device)
-        self._preflight(data)
         checkpoint.seed_all(recipe.run.seed)
         self.net = self._generator()
         self.loss = self._loss()
@@ -64,9 +69,8 @@ class Trainer:
         self.ema = Ema(self.net, recipe.run.ema) if recipe.run.ema else None
         self.step = 0
 
-    def _preflight(self, data: Sequence[str | Path]) -> None:
+    def _preflight(self, data: Sequence[str | Path], checks: Preflight) -> None:
         """Says everything that is missing at once, before the long work begins."""
-        checks = Preflight()
         with checks.collect():
             resolve_sources(list(data), self.recipe.data.train)
         with checks.collect():
@@ -149,13 +153,13 @@ class Trainer:
             )
         return rows
 
-    def train(self, run: Run[NoGanRecipe] | None) -> None:
+    def train(self, run: Run[NoGanRecipe] | None, state: dict[str, Any] | None = None) -> None:
         """Does all stages, or those that are left.
 
         Args:
             run: The run folder; None in all processes but the main one.
+            state: What :meth:`state` gave, of the checkpoint to go on from.
         """
-        state = run.state if run else None
         if state:
             self._restore(state)
         for index, stage in enumerate(self.recipe.stages):

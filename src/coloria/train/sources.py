@@ -20,7 +20,7 @@ from PIL import Image
 
 from coloria.errors import DataError
 
-__all__ = ["Entry", "Opener", "decode", "list_entries", "resolve_sources"]
+__all__ = ["Entry", "Opener", "check_there", "decode", "list_entries", "resolve_sources"]
 
 SUFFIXES = frozenset(
     {".avif", ".bmp", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg"}
@@ -87,12 +87,23 @@ def resolve_sources(
         DataError: nothing was given anywhere, or a path does not exist.
     """
     where, paths = _first_given(given, recipe, environ.get("COLORIA_DATA", ""))
+    check_there(paths, f" (from {where})")
+    return paths
+
+
+def check_there(paths: Sequence[Path], origin: str = "") -> None:
+    """Refuse paths that do not exist.
+
+    Args:
+        paths: folders and zip files.
+        origin: where they were given, for the message.
+
+    Raises:
+        DataError: some are missing; it names them all.
+    """
     missing = [str(path) for path in paths if not path.exists()]
     if missing:
-        raise DataError(
-            f"training data: {', '.join(missing)} (from {where}) not found; {_WHAT_TO_GIVE}"
-        )
-    return paths
+        raise DataError(f"training data not found: {', '.join(missing)}{origin}; {_WHAT_TO_GIVE}")
 
 
 _WHAT_TO_GIVE = (
@@ -115,24 +126,26 @@ def _first_given(
     raise DataError(f"no training data was given; {_WHAT_TO_GIVE}")
 
 
-def list_entries(sources: Sequence[Path]) -> list[Entry]:
+def list_entries(sources: Sequence[Path]) -> tuple[list[Entry], list[tuple[str, str]]]:
     """Every picture file of the sources, sorted by source and name.
+
+    Returns:
+        The entries, and ``(name, reason)`` of the sub-folders that cannot be listed.
 
     Raises:
         DataError: a source is neither a folder nor a readable zip file, or all of them together
             hold no picture file.
     """
-    entries = sorted(
-        Entry(number, name) for number, source in enumerate(sources) for name in _names(source)
-    )
-    if not entries:
-        raise DataError(_nothing_found(sources))
-    return entries
-
-
-def _names(source: Path) -> Iterator[str]:
-    names = _folder_names(source) if source.is_dir() else _zip_names(source)
-    return (name for name in names if _is_picture(name))
+    closed: list[tuple[str, str]] = []
+    found = {
+        Entry(number, name)
+        for number, source in enumerate(sources)
+        for name in (_folder_names(source, closed) if source.is_dir() else _zip_names(source))
+        if _is_picture(name)
+    }
+    if not found:
+        raise DataError(_nothing_found(sources, closed))
+    return sorted(found), closed
 
 
 def _is_picture(name: str) -> bool:
@@ -140,9 +153,12 @@ def _is_picture(name: str) -> bool:
     return path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
 
 
-def _folder_names(folder: Path) -> Iterator[str]:
+def _folder_names(folder: Path, closed: list[tuple[str, str]]) -> Iterator[str]:
+    def note(error: OSError) -> None:
+        closed.append((str(error.filename), str(error.strerror)))
+
     seen: set[str] = set()  # real folders, so that a link to a parent is no endless walk
-    for root, folders, files in os.walk(folder, followlinks=True):
+    for root, folders, files in os.walk(folder, onerror=note, followlinks=True):
         real = os.path.realpath(root)
         if real in seen:
             folders.clear()
@@ -164,11 +180,12 @@ def _zip_names(path: Path) -> list[str]:
         ) from error
 
 
-def _nothing_found(sources: Sequence[Path]) -> str:
+def _nothing_found(sources: Sequence[Path], closed: list[tuple[str, str]]) -> str:
     looked = ", ".join(str(source) for source in sources)
     zips = [str(z) for s in sources if s.is_dir() for z in sorted(s.glob("*.zip"))]
     hint = f"; name the zip files there themselves: {', '.join(zips)}" if zips else ""
-    return f"no picture file ({' '.join(sorted(SUFFIXES))}) in {looked}{hint}"
+    hint += f"; {': '.join(closed[0])}" if closed else ""
+    return f"no picture file ({' '.join(sorted(SUFFIXES))}) in {looked or 'no source'}{hint}"
 
 
 class Opener:
@@ -204,12 +221,6 @@ class Opener:
             file = self._zips[entry.source]
             _check_bytes(file.getinfo(entry.name).file_size)
             return file.read(entry.name)
-
-    def close(self) -> None:
-        """Close the zip files; they open again when something is read."""
-        with self._lock:
-            while self._zips:
-                self._zips.popitem()[1].close()
 
 
 def _read_file(path: Path) -> bytes:
