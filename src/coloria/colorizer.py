@@ -17,9 +17,9 @@ from PIL import Image
 
 from coloria import images, weights
 from coloria.borders import Box, find_border
-from coloria.color import Tone
+from coloria.color import TONE_RANGES, Tone
 from coloria.device import autocast, memory_guard, pick_device, pick_precision
-from coloria.errors import OptionError
+from coloria.errors import OptionError, did_you_mean
 from coloria.images import Picture, Source
 from coloria.join import Chroma, join, transfer_luma
 from coloria.models import registry
@@ -125,15 +125,14 @@ class Colorizer:
             OptionError: An option is out of its range.
             OutOfMemoryError: The device has too little memory for this size.
         """
-        return self.colorize_batch(
-            [source],
+        wanted = make_tone(tone)
+        prediction = self.predict(
+            images.read(source, max_pixels=max_pixels),
             render_size=render_size,
             render_factor=render_factor,
-            luma=luma,
-            borders=borders,
-            max_pixels=max_pixels,
-            **tone,
-        )[0]
+            borders=borders and luma == "lab",
+        )
+        return images.give_back(prediction.render(luma, wanted))
 
     def colorize_batch(
         self,
@@ -268,9 +267,6 @@ def make_tone(options: dict[str, float]) -> Tone:
     Raises:
         OptionError: One of them is none of its fields.
     """
-    from coloria.color import TONE_RANGES
-    from coloria.errors import did_you_mean
-
     for name in options:
         if name not in TONE_RANGES:
             raise OptionError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from coloria.errors import CheckpointError, OptionError, WeightsMissingError
 from coloria.models import deoldify, registry
 from coloria.models.deoldify import DeOldify
 from coloria.models.fold import fold_weight_norms
-from coloria.train.checkpoint import Checkpoints
+from coloria.train.checkpoint import Checkpoints, load
 from coloria.train.environment import git_commit
 from coloria.train.log import COLUMNS
 from coloria.train.run import read_recipe
@@ -74,8 +75,10 @@ def _of_run(folder: Path, stage: str | None, terms: str, data: str) -> tuple[DeO
     # The average is what was validated.
     net.load_state_dict(state["ema"]["average"] if state["ema"] else state["net"])
     figures = _figures(folder / "log.csv", int(whole["step"]))
+    settings = recipe.model_dump(mode="json")
+    settings["data"]["train"] = None  # where a file was trained is nobody's business
     provenance = {
-        "recipe": recipe.model_dump(mode="json"),
+        "recipe": settings,
         "steps": int(whole["step"]),
         "checkpoint": path.name,
         "commit": git_commit(),
@@ -83,8 +86,6 @@ def _of_run(folder: Path, stage: str | None, terms: str, data: str) -> tuple[DeO
         "data": data,
         "figures": figures,
     }
-    # Where a file was trained is nobody's business.
-    provenance["recipe"]["data"]["train"] = None
     return net, Card(
         model=recipe.model,
         config=net.card_config(),
@@ -96,8 +97,6 @@ def _of_run(folder: Path, stage: str | None, terms: str, data: str) -> tuple[DeO
 
 
 def _checkpoint(folder: Path, stage: str | None) -> tuple[Path, dict[str, Any]]:
-    from coloria.train.checkpoint import load
-
     checkpoints = Checkpoints(folder / "checkpoints")
     if stage is None:
         found = checkpoints.latest()
@@ -112,8 +111,6 @@ def _checkpoint(folder: Path, stage: str | None) -> tuple[Path, dict[str, Any]]:
 
 def _figures(path: Path, step: int) -> dict[str, float]:
     """The last validation figures up to that step."""
-    import csv
-
     figures: dict[str, float] = {}
     with path.open(newline="", encoding="utf-8") as file:
         for row in csv.DictReader(file, COLUMNS):

@@ -91,7 +91,4 @@ def transfer_luma(picture: Picture, chroma: Chroma) -> Picture:
     color = np.asarray(Image.fromarray(small).resize(size, Image.Resampling.BILINEAR))
     pixels = picture.pixels8()
     rgb = np.repeat(pixels[..., None], 3, axis=2) if pixels.ndim == 2 else pixels
-    alpha = picture.alpha
-    if alpha is not None and alpha.dtype != np.uint8:
-        alpha = (alpha >> 8).astype(np.uint8)
-    return replace(picture, pixels=transfer_chroma_u8(rgb, color), alpha=alpha)
+    return replace(picture, pixels=transfer_chroma_u8(rgb, color), alpha=picture.alpha8())

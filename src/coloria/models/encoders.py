@@ -41,7 +41,7 @@ class ResNet(nn.Sequential):
         super().__init__(*list(net.children())[:-2])
         self.channels = channels
 
-    def forward(self, x: Tensor) -> list[Tensor]:  # type: ignore[override]
+    def forward(self, x: Tensor) -> list[Tensor]:
         maps = []
         for index, child in enumerate(self):
             x = child(x)

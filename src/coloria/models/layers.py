@@ -30,6 +30,7 @@ class SpectralConv2d(nn.Module):
     In eval mode the stored vectors are used as they are: released weights depend on them.
     """
 
+    bias: Tensor | None
     weight_u: Tensor
     weight_v: Tensor
 
@@ -211,7 +212,8 @@ def _icnr_(weight: Tensor) -> None:
 
 
 def _channel_norm(weight: Tensor) -> Tensor:
-    return weight.flatten(1).norm(dim=1).view(-1, 1, 1, 1)
+    norm: Tensor = torch.linalg.vector_norm(weight.flatten(1), dim=1)
+    return norm.view(-1, 1, 1, 1)
 
 
 def _plain_conv2d(weight: Tensor, bias: Tensor | None, stride: int, pad: int) -> nn.Conv2d:

@@ -25,6 +25,9 @@ class Backbone(Protocol):
     def colorize(self, gray: Tensor) -> Tensor:
         """Grey (B, 1, H, W) in [0, 1] to sRGB (B, 3, H, W), not clipped."""
 
+    def to(self, *, device: Any, memory_format: Any) -> Any:
+        """Moves its weights, as :meth:`torch.nn.Module.to` does."""
+
 
 class Family(Protocol):
     """What the module of a family of models offers."""

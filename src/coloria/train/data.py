@@ -23,6 +23,7 @@ from coloria.metrics.colorfulness import colorfulness
 from coloria.train.augment import Augment
 from coloria.train.film import Film
 from coloria.train.loader import Batch, Batches
+from coloria.train.memory import spare_memory
 from coloria.train.sources import (
     Entry,
     Opener,
@@ -273,30 +274,3 @@ def _spread(entries: Sequence[Entry], seed: int) -> Iterator[Entry]:
 def _shuffled(group: list[Entry], seed: int, key: tuple[int, str]) -> list[Entry]:
     rng = np.random.default_rng([seed, key[0], zlib.crc32(key[1].encode())])
     return [group[row] for row in rng.permutation(len(group))]
-
-
-def spare_memory() -> int:
-    """Bytes of memory that this process may count on; 1 GiB where the system does not say.
-
-    What is free (of the machine, or of the container's limit if that is less), shared by the
-    processes that ``torchrun`` started on this machine.
-    """
-    said = [value for value in (_available(), _container()) if value is not None]
-    return min(said, default=2**30) // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
-
-
-def _available() -> int | None:
-    """MemAvailable of Linux."""
-    words = _words(Path("/proc/meminfo"))
-    return int(words[words.index("MemAvailable:") + 1]) * 1024 if words else None
-
-
-def _container() -> int | None:
-    """What is left below the limit of the control group (version 2)."""
-    limit = _words(Path("/sys/fs/cgroup/memory.max"))
-    used = _words(Path("/sys/fs/cgroup/memory.current"))
-    return max(0, int(limit[0]) - int(used[0])) if limit and used and limit != ["max"] else None
-
-
-def _words(path: Path) -> list[str]:
-    return path.read_text(encoding="ascii").split() if path.is_file() else []

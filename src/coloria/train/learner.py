@@ -7,22 +7,45 @@ bound to CUDA, the second to a notebook.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 import torch
-from fastai.callback.core import Callback, CancelBatchException, TrainEvalCallback
-from fastai.callback.schedule import ParamScheduler, combined_cos
-from fastai.learner import Learner
-from fastai.optimizer import Adam
 from torch import Tensor, nn
 
 from coloria.device import autocast
-from coloria.errors import NonFiniteLossError
+from coloria.errors import ColoriaError
 from coloria.train import distributed
 from coloria.train.loader import Batches
+from coloria.train.run import check_finite
 from coloria.train.schedule import OptimizerConfig, PretrainStage
+
+with warnings.catch_warnings():
+    # On import fastai 2.8 uses what current PyTorch and pandas warn of.
+    warnings.simplefilter("ignore")
+    from fastai.callback.core import (
+        Callback,
+        CancelBatchException,
+        CancelValidException,
+        TrainEvalCallback,
+    )
+    from fastai.callback.schedule import ParamScheduler, combined_cos
+    from fastai.learner import Learner
+    from fastai.optimizer import Adam
+
+__all__ = [
+    "Callback",
+    "CancelValidException",
+    "Epochs",
+    "Loaders",
+    "Precision",
+    "make_learner",
+    "one_cycle",
+    "own_words",
+]
 
 
 class Epochs:
@@ -109,13 +132,10 @@ class Guard(Callback):  # type: ignore[misc]
 
     def after_loss(self) -> None:
         if self.learn.training and not torch.isfinite(self.learn.loss_grad):
-            parts = getattr(self.learn.loss_func, "parts", {})
-            raise NonFiniteLossError(
-                f"stage {self.stage}, epoch {self.learn.epoch}, batch {self.learn.train_iter}: "
-                f"the loss is {float(self.learn.loss_grad)} "
-                f"({', '.join(f'{k} {float(v):g}' for k, v in parts.items())}); "
-                "the last checkpoint is intact: lower the learning rate and go on with --resume"
-            )
+            parts = {name: float(part) for name, part in self.learn.loss_func.parts.items()}
+            learn = self.learn
+            where = f"stage {self.stage}, epoch {learn.epoch}, batch {learn.train_iter}"
+            check_finite({**parts, "loss": float(learn.loss_grad.detach())}, where)
 
 
 class Accumulate(Callback):  # type: ignore[misc]
@@ -147,6 +167,16 @@ class SharedGradients(Callback):  # type: ignore[misc]
 
     def before_step(self) -> None:
         distributed.average_gradients(self.learn.model.parameters())
+
+
+@contextmanager
+def own_words() -> Iterator[None]:
+    """Takes out what fastai writes before the message of an error that a callback raised."""
+    try:
+        yield
+    except ColoriaError as error:
+        error.args = (str(error).rsplit(":\n\t", 1)[-1],)
+        raise
 
 
 def make_learner(

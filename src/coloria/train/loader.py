@@ -135,7 +135,10 @@ class Batches:
 
         Raises:
             DataError: a photograph has vanished or can no longer be read.
+            OptionError: there is no batch ``start``.
         """
+        if not 0 <= start <= len(self):
+            raise OptionError(f"wanted a first batch of 0..{len(self)}, got {start}")
         order = self.order(epoch)
         parts = [order[k * self.batch : (k + 1) * self.batch] for k in range(start, len(self))]
         stop = threading.Event()

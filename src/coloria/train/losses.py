@@ -69,8 +69,8 @@ class PictureLoss(nn.Module):
         if weights.feature and self.features is not None:
             parts["feature"] = weights.feature * feature_loss(self.features, pred, target)
         if weights.lab:
-            decoded = (picture * self.std + self.mean for picture in (pred, target))
-            parts["lab"] = weights.lab * chroma_loss(*decoded, weights.beta, weights.emphasis)
+            got, want = (picture * self.std + self.mean for picture in (pred, target))
+            parts["lab"] = weights.lab * chroma_loss(got, want, weights.beta, weights.emphasis)
         self.parts = {name: part.detach() for name, part in parts.items()}
         return torch.stack(list(parts.values())).sum()
 
@@ -101,5 +101,5 @@ def chroma_loss(pred: Tensor, target: Tensor, beta: float, emphasis: float = 0.0
         for picture in (pred.float(), target.float())
     )  # (B, 2, H / 2, W / 2)
     loss = F.smooth_l1_loss(ab, want, beta=beta / CHROMA_UNIT, reduction="none")
-    weight = 1 + emphasis * want.norm(dim=1, keepdim=True)
+    weight: Tensor = 1 + emphasis * torch.linalg.vector_norm(want, dim=1, keepdim=True)
     return (loss * weight).sum() / weight.expand_as(loss).sum()

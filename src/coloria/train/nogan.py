@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from fastai.callback.core import Callback, CancelValidException
 from torch import Tensor, nn
 
 from coloria.device import pick_device, pick_precision
@@ -23,7 +22,16 @@ from coloria.train.augment import Augment
 from coloria.train.data import Photos
 from coloria.train.ema import Ema
 from coloria.train.film import Film
-from coloria.train.learner import Epochs, Loaders, Precision, make_learner, one_cycle
+from coloria.train.learner import (
+    Callback,
+    CancelValidException,
+    Epochs,
+    Loaders,
+    Precision,
+    make_learner,
+    one_cycle,
+    own_words,
+)
 from coloria.train.loader import Batches
 from coloria.train.losses import PictureLoss
 from coloria.train.preflight import PlannedStage, Preflight
@@ -202,11 +210,10 @@ class Trainer:
         )
         if resumed:
             learner.opt.load_state_dict(resumed["optimizer"])
-        learner.fit(
-            stage.epochs,
-            cbs=[one_cycle(self.recipe.optimizer, stage)],
-            start_epoch=resumed["epoch"] if resumed else 0,
-        )
+        schedule = one_cycle(self.recipe.optimizer, stage)
+        first = resumed["epoch"] if resumed else 0
+        with own_words():
+            learner.fit(stage.epochs, cbs=[schedule], start_epoch=first)
         record.finish()
 
     def state(self, stage: int, epoch: int = 0, batch: int = 0, **more: Any) -> dict[str, Any]:
@@ -271,7 +278,7 @@ class Recorder(Callback):  # type: ignore[misc]
         trainer.step += 1
         pictures = self.batches.batch * distributed.world_size()
         self._count(pictures)
-        loss = float(self.learn.loss)
+        loss = float(self.learn.loss.detach())
         self.progress.advance(pictures, loss=loss)
         if trainer.step % self.config.log_every == 0 and self.folder:
             parts = {f"train/{k}": float(v) for k, v in self.learn.loss_func.parts.items()}

@@ -17,7 +17,7 @@ from coloria.errors import (
     WeightsMismatchError,
     WeightsMissingError,
 )
-from coloria.models.encoders import EfficientNetLite0
+from coloria.models.encoders import EfficientNetLite0, Encoder
 from coloria.train.schedule import NetworkConfig
 from coloria.weightfile import read_state
 
@@ -43,10 +43,11 @@ def torchvision_path(weights: WeightsEnum) -> Path:
     Raises:
         WeightsMissingError: They are not there.
     """
-    path = Path(torch.hub.get_dir()) / "checkpoints" / weights.url.rsplit("/", 1)[-1]
+    url = str(weights.url)
+    path = Path(torch.hub.get_dir()) / "checkpoints" / url.rsplit("/", 1)[-1]
     if not path.is_file():
         raise WeightsMissingError(
-            f"wanted torchvision's {weights}; {path} is not there: put the file from {weights.url} "
+            f"wanted torchvision's {weights}; {path} is not there: put the file from {url} "
             "there, or give the path of one in the recipe"
         )
     return path
@@ -71,7 +72,7 @@ def locate_encoder(network: NetworkConfig) -> Path | None:
     return torchvision_path(cast(Any, weights).IMAGENET1K_V1)
 
 
-def load_encoder(encoder: nn.Module, network: NetworkConfig) -> None:
+def load_encoder(encoder: Encoder, network: NetworkConfig) -> None:
     """Fills the encoder with what the recipe says.
 
     Raises:
@@ -84,6 +85,7 @@ def load_encoder(encoder: nn.Module, network: NetworkConfig) -> None:
     if isinstance(encoder, EfficientNetLite0):
         encoder.load_imagenet(state)
         return
+    assert isinstance(encoder, nn.Module)
     # torchvision's names, by the position of the children that the encoder keeps.
     own = {key: _renamed(key) for key in encoder.state_dict()}
     missing = sorted(set(own.values()) - state.keys())

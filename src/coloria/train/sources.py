@@ -103,7 +103,7 @@ def check_there(paths: Sequence[Path], origin: str = "") -> None:
     """
     missing = [str(path) for path in paths if not path.exists()]
     if missing:
-        raise DataError(f"training data not found: {', '.join(missing)}{origin}; {_WHAT_TO_GIVE}")
+        raise DataError(f"training data: {', '.join(missing)}{origin} not found; {_WHAT_TO_GIVE}")
 
 
 _WHAT_TO_GIVE = (
@@ -258,8 +258,8 @@ def decode(data: bytes, short_side: int | None = None) -> NDArray[np.uint8]:
             raise ValueError(f"{width} x {height} pixels; sides of at least {MIN_SIDE} are wanted")
         target = _reduced((width, height), short_side)
         image.draft("RGB", target)
-        turn = image.getexif().get(EXIF_ORIENTATION, 1)
         small = _to_rgb(image)
+        turn = image.getexif().get(EXIF_ORIENTATION, 1)  # after decoding, which turns TIFF files
         if target != small.size:
             small = small.resize(target, Image.Resampling.BICUBIC, reducing_gap=2.0)
         return np.asarray(small.transpose(UPRIGHT[turn]) if turn in UPRIGHT else small)

@@ -92,7 +92,8 @@ def start(
             _say_data(console, trainer)
             trainer.train(run, run.state)
             console.print(run.timing_table())
-    console.print(f"done: {where}; 'coloria export {where} -o FILE.safetensors' writes the weights")
+    done = f"done: {where}; 'coloria export {where} -o FILE.safetensors' writes the weights"
+    console.print(done, soft_wrap=True, highlight=False)
     return where
 
 
