@@ -9,7 +9,7 @@ from __future__ import annotations
 import inspect
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,7 @@ def pages() -> list[Path]:
     return [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 
-def table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+def table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
     """A Markdown table."""
     lines = [head, tuple("---" for _ in head), *rows]
     return "".join(f"| {' | '.join(map(_cell, line))} |\n" for line in lines)
@@ -164,7 +164,7 @@ def _kind(field: dict[str, Any]) -> str:
         "integer": "whole number",
         "null": "none",
     }
-    return names.get(field["type"], field["type"]) + _bounds(field)
+    return names.get(field["type"], "number") + _bounds(field)
 
 
 def _list_kind(field: dict[str, Any]) -> str:

@@ -192,8 +192,8 @@ class RunConfig(Strict):
     seed: int = Field(default=42, ge=0, lt=2**32, description="of every random draw")
     precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
         default="auto",
-        description="number format of the network's arithmetic; auto: fp16 or bf16 on a GPU, bf16 "
-        "on a CPU that multiplies it natively, else fp32",
+        description="number format of the network's arithmetic; auto: bf16 where the hardware "
+        "multiplies it natively, else fp32",
     )
     checkpoint_every: int = Field(default=500, gt=0, description="steps between two checkpoints")
     keep: int = Field(

@@ -376,6 +376,9 @@ def _kept_exif(source: Image.Exif) -> bytes | None:
     kept.update(sub_directories(source))
     if _ORIENTATION in kept:
         kept[_ORIENTATION] = 1
+    # tifffile notes the shape of its array, which is no longer that of the result.
+    if str(kept.get(ExifTags.Base.ImageDescription, "")).startswith('{"shape"'):
+        del kept[ExifTags.Base.ImageDescription]
     camera = kept.get(ExifTags.IFD.Exif, {})
     for tag in _NO_LONGER_TRUE:
         camera.pop(tag, None)

@@ -127,3 +127,17 @@ def test_an_average_of_another_network_is_refused() -> None:
 def test_a_decay_out_of_range_is_refused(decay: float) -> None:
     with pytest.raises(ValueError, match=f"got {decay}"):
         Ema(nn.Linear(1, 1), decay)
+
+
+def test_singular_vectors_of_spectral_norms_are_copied_not_averaged() -> None:
+    """Their mean has no unit length: it would make the folded kernel too large."""
+    conv = nn.utils.spectral_norm(nn.Conv2d(3, 8, 3, bias=False))
+    ema = Ema(conv, 0.99, warm_up=False)
+    for _ in range(20):
+        with torch.no_grad():
+            conv.weight_orig.add_(torch.randn_like(conv.weight_orig))
+        conv(torch.zeros(1, 3, 4, 4))  # one power iteration
+        ema.update(conv)
+    assert torch.equal(ema.average["weight_u"], conv.weight_u)
+    assert torch.equal(ema.average["weight_v"], conv.weight_v)
+    assert not torch.equal(ema.average["weight_orig"], conv.weight_orig)

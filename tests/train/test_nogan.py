@@ -143,7 +143,7 @@ def test_killed_and_resumed_runs_end_bit_equal(
     wait_for_step(folder / "log.csv", step, process)
     process.send_signal(signal.SIGKILL)
     process.communicate()
-    start(None, data=[photos], resume=folder, device="cpu")
+    start(None, resume=folder, device="cpu")
     assert_equal(last(folder), last(finished))
     # What was recorded twice stands once.
     rows = table(folder / "log.csv")
@@ -166,7 +166,7 @@ def wait_for_step(log: Path, step: int, process: subprocess.Popen[bytes]) -> Non
 @pytest.mark.slow
 def test_changes_on_resume_are_recorded(finished: Path, photos: Path, tmp_path: Path) -> None:
     folder = run(tmp_path / "short", photos, "stages.1.skip=true")
-    start(None, data=[photos], resume=folder, changes=["stages.1.skip=false",
+    start(None, resume=folder, changes=["stages.1.skip=false",
           "stages.1.lr=1e-5"], device="cpu")  # fmt: skip
     assert "stages.1.lr=1e-5" in (folder / "resumes.json").read_text()
     rates = [float(row["value"]) for row in table(folder / "log.csv")

@@ -39,11 +39,16 @@ def ema_update(average: Sequence[Tensor], params: Sequence[Tensor], decay: float
         torch._foreach_lerp_(list(average), same, 1 - decay)
 
 
+STATISTICS = ("running_mean", "running_var")
+"""Buffers that are averaged: those of BatchNorm."""
+
+
 class Ema:
     """The average of all tensors of a module's state_dict.
 
-    Floating point ones, the running statistics of BatchNorm among them, are averaged in float32 or
-    better; integer and boolean ones are copied.
+    Parameters and the running statistics of BatchNorm are averaged in float32 or better. All other
+    buffers are copied: integers, and the singular vectors of spectral norms, whose mean over many
+    steps has no unit length and so would scale the kernel wrongly.
 
     Attributes:
         decay: share of the old average that stays at each update, 0..1.
@@ -59,14 +64,15 @@ class Ema:
         self.warm_up = warm_up
         self.updates = 0
         self.average = {name: _start(value) for name, value in _tensors(module).items()}
+        self._averaged = _averaged(module) & self.average.keys()
 
     def update(self, module: nn.Module) -> None:
         """Take in the module's tensors after an optimiser step."""
         decay = warm_decay(self.decay, self.updates) if self.warm_up else self.decay
         now = _tensors(module)
-        floating = [name for name, value in self.average.items() if value.is_floating_point()]
-        ema_update([self.average[n] for n in floating], [now[n] for n in floating], decay)
-        for name in self.average.keys() - set(floating):
+        names = sorted(self._averaged)
+        ema_update([self.average[n] for n in names], [now[n] for n in names], decay)
+        for name in self.average.keys() - self._averaged:
             self.average[name].copy_(now[name])
         self.updates += 1
 
@@ -105,6 +111,12 @@ class Ema:
 
 def _tensors(module: nn.Module) -> dict[str, Tensor]:
     return {name: v for name, v in module.state_dict().items() if isinstance(v, Tensor)}
+
+
+def _averaged(module: nn.Module) -> set[str]:
+    """Names of what is averaged."""
+    buffers = {n for n, _ in module.named_buffers() if n.rsplit(".", 1)[-1] in STATISTICS}
+    return {n for n, p in module.named_parameters() if p.is_floating_point()} | buffers
 
 
 def _start(value: Tensor) -> Tensor:

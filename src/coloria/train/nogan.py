@@ -7,9 +7,6 @@ is the glue to fastai. Each stage makes a new optimiser, as upstream's `unfreeze
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from contextlib import nullcontext
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -23,8 +20,6 @@ from coloria.train.data import Photos
 from coloria.train.ema import Ema
 from coloria.train.film import Film
 from coloria.train.learner import (
-    Callback,
-    CancelValidException,
     Epochs,
     Loaders,
     Precision,
@@ -36,11 +31,10 @@ from coloria.train.loader import Batches
 from coloria.train.losses import PictureLoss
 from coloria.train.preflight import PlannedStage, Preflight
 from coloria.train.pretrained import load_encoder, locate_encoder, locate_features
-from coloria.train.progress import Progress
+from coloria.train.recorder import Recorder
 from coloria.train.run import Run
 from coloria.train.schedule import NoGanRecipe, PretrainStage
 from coloria.train.sources import resolve_sources
-from coloria.train.validate import validate
 
 SAMPLE_SIZE = 64
 """Side, in pixels, at which memory is measured for the plan; it grows with the area."""
@@ -51,7 +45,6 @@ class Trainer:
 
     Args:
         recipe: The checked recipe.
-        data: What `--data` says, if anything.
         device: "auto", "cpu" or "cuda".
         checks: What the caller has found missing already.
 
@@ -62,25 +55,24 @@ class Trainer:
     def __init__(
         self,
         recipe: NoGanRecipe,
-        data: Sequence[str | Path] = (),
         device: str = "auto",
         checks: Preflight | None = None,
     ) -> None:
         self.recipe = recipe
-        self._preflight(data, checks or Preflight())
+        self._preflight(checks or Preflight())
         self.device = pick_device(device)
         self.dtype = pick_precision(recipe.run.precision, self.device)
         checkpoint.seed_all(recipe.run.seed)
         self.net = self._generator()
         self.loss = self._loss()
-        self.train_photos, self.val_photos = self._photos(data)
+        self.train_photos, self.val_photos = self._photos()
         self.ema = Ema(self.net, recipe.run.ema) if recipe.run.ema else None
         self.step = 0
 
-    def _preflight(self, data: Sequence[str | Path], checks: Preflight) -> None:
+    def _preflight(self, checks: Preflight) -> None:
         """Says everything that is missing at once, before the long work begins."""
         with checks.collect():
-            resolve_sources(list(data), self.recipe.data.train)
+            resolve_sources(None, self.recipe.data.train)
         with checks.collect():
             locate_encoder(self.recipe.network)
         if self.recipe.losses.feature:
@@ -99,7 +91,7 @@ class Trainer:
         net = features.build(losses.feature_network, coding) if losses.feature else None
         return PictureLoss(coding, losses.weights(), net).to(self.device)
 
-    def _photos(self, data: Sequence[str | Path]) -> tuple[Photos, Photos]:
+    def _photos(self) -> tuple[Photos, Photos]:
         """For training and for validation."""
         d, seed = self.recipe.data, self.recipe.run.seed
         options: dict[str, Any] = {
@@ -108,7 +100,7 @@ class Trainer:
             "short_side": d.short_side,
             "cache_bytes": None if d.cache_gb is None else int(d.cache_gb * 1e9),
         }
-        sources = resolve_sources(list(data), d.train)
+        sources = resolve_sources(None, d.train)
         photos = Photos.find(sources, limit=d.limit, **options)
         if isinstance(d.val, int | float):
             train, val = photos.split(d.val, seed)
@@ -212,9 +204,10 @@ class Trainer:
             learner.opt.load_state_dict(resumed["optimizer"])
         schedule = one_cycle(self.recipe.optimizer, stage)
         first = resumed["epoch"] if resumed else 0
-        with own_words():
+        with record, own_words():
             learner.fit(stage.epochs, cbs=[schedule], start_epoch=first)
-        record.finish()
+        if run:  # the end of the stage: a checkpoint that is kept
+            run.save(self.step, self.state(index + 1), stage.name)
 
     def state(self, stage: int, epoch: int = 0, batch: int = 0, **more: Any) -> dict[str, Any]:
         """Everything a continuation needs."""
@@ -229,127 +222,6 @@ class Trainer:
             "optimizer": None,
             **more,
         }
-
-
-class Recorder(Callback):  # type: ignore[misc]
-    """Counts, averages, logs, validates and writes checkpoints of one stage."""
-
-    order = 70
-    run_valid = True
-
-    def __init__(
-        self,
-        trainer: Trainer,
-        run: Run[NoGanRecipe] | None,
-        index: int,
-        stage: PretrainStage,
-        train: Batches,
-        valid: Batches,
-        resumed: dict[str, Any] | None,
-    ) -> None:
-        self.trainer, self.folder, self.index, self.stage = trainer, run, index, stage
-        self.batches, self.valid, self.resumed = train, valid, resumed
-        self.config = trainer.recipe.run
-        self.time = run.timing.stage(stage.name, stage.size) if run else None
-
-    def before_fit(self) -> None:
-        total = len(self.batches) * self.stage.epochs
-        first = self.resumed or {"epoch": 0, "batch": 0}
-        done = first["epoch"] * len(self.batches) + first["batch"]
-        self.progress = Progress(
-            self.stage.name, total, done=done, quiet=self.folder is None
-        ).__enter__()
-        self.clock = self.time.running() if self.time else None
-        if self.clock:
-            self.clock.__enter__()
-        self.waited = self.batches.wait_s
-
-    def before_train(self) -> None:
-        loader = self.learn.dls.train
-        loader.epoch, loader.start, self.batch = self.learn.epoch, 0, 0
-        if self.resumed and self.resumed["epoch"] == self.learn.epoch:
-            loader.start = self.batch = self.resumed["batch"]
-            self.learn.pct_train = self.resumed["pct"]
-        self.resumed = None
-
-    def after_batch(self) -> None:
-        self.batch += 1
-        trainer = self.trainer
-        trainer.step += 1
-        pictures = self.batches.batch * distributed.world_size()
-        self._count(pictures)
-        loss = float(self.learn.loss.detach())
-        self.progress.advance(pictures, loss=loss)
-        if trainer.step % self.config.log_every == 0 and self.folder:
-            parts = {f"train/{k}": float(v) for k, v in self.learn.loss_func.parts.items()}
-            rate = {"train/loss": loss, "train/lr": float(self.learn.opt.hypers[-1]["lr"])}
-            self.folder.scalars(trainer.step, {**rate, **parts}, self.stage.name, self.learn.epoch)
-        if trainer.step % self.config.checkpoint_every == 0 and not self.learn.accumulate.pending:
-            self._checkpoint()
-
-    def after_step(self) -> None:
-        if self.trainer.ema:
-            self.trainer.ema.update(self.trainer.net)
-
-    def before_validate(self) -> None:
-        """Our own validation, on the averaged weights, in place of fastai's."""
-        trainer = self.trainer
-        if self.folder:
-            count = self.config.pictures
-            averaged = trainer.ema.applied(trainer.net) if trainer.ema else nullcontext()
-            with averaged:
-                figures, columns = validate(
-                    trainer.net, trainer.loss, self.valid, trainer.dtype, count
-                )
-            self.folder.scalars(trainer.step, figures, self.stage.name, self.learn.epoch)
-            if count:
-                self.folder.pictures(trainer.step, self.stage.name, columns)
-            words = "  ".join(f"{name} {value:.4g}" for name, value in figures.items())
-            self.progress.note(f"{self.stage.name}, epoch {self.learn.epoch + 1}: {words}")
-        distributed.barrier()
-        if self.time:
-            self.time.epochs += 1
-            self.time.tick()
-        raise CancelValidException
-
-    def _count(self, pictures: int) -> None:
-        if self.time:
-            self.time.waiting += self.batches.wait_s - self.waited
-            self.time.step(pictures)
-        self.waited = self.batches.wait_s
-
-    def _checkpoint(self) -> None:
-        if not self.folder:
-            return
-        learn = self.learn
-        at = {"epoch": learn.epoch, "batch": self.batch, "pct": float(learn.pct_train)}
-        optimizer = _plain(learn.opt.state_dict())
-        self.folder.save(
-            self.trainer.step, self.trainer.state(self.index, optimizer=optimizer, **at)
-        )
-
-    def after_cancel_fit(self) -> None:
-        self.finish()
-
-    def finish(self) -> None:
-        """The end of the stage: its checkpoint, which is kept."""
-        if self.clock:
-            self.clock.__exit__(None, None, None)
-        self.progress.__exit__(None, None, None)
-        if self.folder:
-            state = self.trainer.state(self.index + 1)
-            self.folder.save(self.trainer.step, state, self.stage.name)
-
-
-def _plain(value: Any) -> Any:
-    """Fastai's optimiser state in plain containers and numbers, fit for a checkpoint."""
-    if isinstance(value, dict):
-        return {key: _plain(inner) for key, inner in value.items()}
-    if isinstance(value, Tensor | str | bool | int | None):
-        return value
-    if isinstance(value, float) or not hasattr(value, "__iter__"):
-        return float(value)
-    return [_plain(inner) for inner in value]
 
 
 def _memory_of(net: DeOldify, loss: nn.Module, device: torch.device) -> tuple[int, int]:

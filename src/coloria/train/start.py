@@ -74,13 +74,15 @@ def start(
         if resume
         else load_recipe(config or default_recipe(model), NoGanRecipe, changes)
     )
+    if data:  # so that the run folder knows them, and --resume needs no --data
+        recipe = _with_data(recipe, data)
     if model and registry.get(model).name != recipe.model:
         raise OptionError(f"the recipe trains {recipe.model!r}, not {model!r}")
     checks = Preflight()
     if gpus:
         checks.gpus(gpus)
     with distributed.process_group("cuda" if gpus else "cpu"):
-        trainer = Trainer(recipe, data, device, checks)
+        trainer = Trainer(recipe, device, checks)
         if dry_run:
             console.print(plan_table(trainer.plan()))
             return None
@@ -95,6 +97,11 @@ def start(
     done = f"done: {where}; 'coloria export {where} -o FILE.safetensors' writes the weights"
     console.print(done, soft_wrap=True, highlight=False)
     return where
+
+
+def _with_data(recipe: NoGanRecipe, data: Sequence[Path]) -> NoGanRecipe:
+    paths = [str(Path(path).expanduser().absolute()) for path in data]
+    return recipe.model_copy(update={"data": recipe.data.model_copy(update={"train": paths})})
 
 
 def _open(

@@ -1,0 +1,155 @@
+"""What happens beside the optimiser's steps: counting, averaging, logging, checkpoints."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack, nullcontext
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from torch import Tensor
+
+from coloria.train import distributed
+from coloria.train.learner import Callback, CancelValidException
+from coloria.train.loader import Batches
+from coloria.train.progress import Progress
+from coloria.train.run import Run
+from coloria.train.schedule import NoGanRecipe, PretrainStage
+from coloria.train.validate import validate
+
+if TYPE_CHECKING:
+    from coloria.train.nogan import Trainer
+
+
+class Recorder(Callback):  # type: ignore[misc]
+    """Records one stage, and validates at the end of each epoch. Use as a context manager.
+
+    Args:
+        trainer: Whose weights these are.
+        run: The run folder; None in all processes but the main one.
+        index: Of the stage.
+        stage: The stage.
+        train: Batches to train on.
+        valid: Batches to validate on.
+        resumed: The checkpoint that the stage goes on from, if it does.
+    """
+
+    order = 70  # behind fastai's own, which count, and behind the scheduler
+
+    def __init__(
+        self,
+        trainer: Trainer,
+        run: Run[NoGanRecipe] | None,
+        index: int,
+        stage: PretrainStage,
+        train: Batches,
+        valid: Batches,
+        resumed: dict[str, Any] | None,
+    ) -> None:
+        # Not `run`: fastai switches a callback off by an attribute of that name.
+        self.trainer, self.folder, self.index, self.stage = trainer, run, index, stage
+        self.batches, self.valid, self.resumed = train, valid, resumed
+        self.config = trainer.recipe.run
+        self.time = run.timing.stage(stage.name, stage.size) if run else None
+        self.total = len(train) * stage.epochs
+        self.batch = 0
+        self.waited = train.wait_s
+
+    def __enter__(self) -> Self:
+        first = self.resumed or {"epoch": 0, "batch": 0}
+        done = first["epoch"] * len(self.batches) + first["batch"]
+        quiet = self.folder is None
+        with ExitStack() as stack:
+            progress = Progress(self.stage.name, self.total, done=done, quiet=quiet)
+            self.progress = stack.enter_context(progress)
+            if self.time:
+                stack.enter_context(self.time.running())
+            self.stack = stack.pop_all()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stack.__exit__(kind, error, trace)
+
+    def before_train(self) -> None:
+        """Enters an epoch, also in its middle."""
+        loader = self.learn.dls.train
+        loader.epoch, loader.start, self.batch = self.learn.epoch, 0, 0
+        if self.resumed and self.resumed["epoch"] == self.learn.epoch:
+            loader.start = self.batch = self.resumed["batch"]
+        self.resumed = None
+        self._place()
+
+    def _place(self) -> None:
+        """Where the schedule stands, from whole numbers: fastai adds up shares, whose rounding
+        would depend on where a run was interrupted.
+        """
+        self.learn.pct_train = (self.learn.epoch * len(self.batches) + self.batch) / self.total
+
+    def after_step(self) -> None:
+        """The average follows the optimiser."""
+        if self.trainer.ema:
+            self.trainer.ema.update(self.trainer.net)
+
+    def after_batch(self) -> None:
+        """Counts, logs, and writes a checkpoint now and then."""
+        self.batch += 1
+        self.trainer.step += 1
+        self._place()
+        pictures = self.batches.batch * distributed.world_size()
+        self._count(pictures)
+        loss = float(self.learn.loss.detach())
+        self.progress.advance(pictures, loss=loss)
+        step = self.trainer.step
+        if self.folder and step % self.config.log_every == 0:
+            parts = {f"train/{k}": float(v) for k, v in self.learn.loss_func.parts.items()}
+            rate = {"train/loss": loss, "train/lr": float(self.learn.opt.hypers[-1]["lr"])}
+            self.folder.scalars(step, {**rate, **parts}, self.stage.name, self.learn.epoch)
+        if step % self.config.checkpoint_every == 0 and not self.learn.accumulate.pending:
+            self._checkpoint()
+
+    def _count(self, pictures: int) -> None:
+        if self.time:
+            self.time.waiting += self.batches.wait_s - self.waited
+            self.time.step(pictures)
+        self.waited = self.batches.wait_s
+
+    def _checkpoint(self) -> None:
+        if self.folder:
+            optimizer = _plain(self.learn.opt.state_dict())
+            at = {"epoch": self.learn.epoch, "batch": self.batch, "optimizer": optimizer}
+            self.folder.save(self.trainer.step, self.trainer.state(self.index, **at))
+
+    def before_validate(self) -> None:
+        """Our own validation, on the averaged weights, in place of fastai's."""
+        if self.folder:
+            self._validate(self.folder)
+        distributed.barrier()
+        if self.time:
+            self.time.epochs += 1
+            self.time.tick()
+        raise CancelValidException
+
+    def _validate(self, run: Run[NoGanRecipe]) -> None:
+        trainer, count = self.trainer, self.config.pictures
+        with trainer.ema.applied(trainer.net) if trainer.ema else nullcontext():
+            figures, columns = validate(trainer.net, trainer.loss, self.valid, trainer.dtype, count)
+        run.scalars(trainer.step, figures, self.stage.name, self.learn.epoch)
+        if count:
+            run.pictures(trainer.step, self.stage.name, columns)
+        words = "  ".join(f"{name} {value:.4g}" for name, value in figures.items())
+        self.progress.note(f"{self.stage.name}, epoch {self.learn.epoch + 1}: {words}")
+
+
+def _plain(value: Any) -> Any:
+    """The optimiser state in plain containers and numbers, fit for a checkpoint."""
+    if isinstance(value, dict):
+        return {key: _plain(inner) for key, inner in value.items()}
+    if isinstance(value, Tensor | str | bool | int | None):
+        return value
+    if isinstance(value, float) or not hasattr(value, "__iter__"):
+        return float(value)
+    return [_plain(inner) for inner in value]
