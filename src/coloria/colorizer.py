@@ -19,7 +19,7 @@ from coloria import images, weights
 from coloria.borders import Box, find_border
 from coloria.color import TONE_RANGES, Tone
 from coloria.device import autocast, memory_guard, pick_device, pick_precision
-from coloria.errors import OptionError, did_you_mean
+from coloria.errors import OptionError, WeightsMismatchError, did_you_mean
 from coloria.images import Picture, Source
 from coloria.join import Chroma, join, transfer_luma
 from coloria.models import registry
@@ -251,6 +251,11 @@ def load(
     dtype = pick_precision(precision, where)
     found = _found(model.name, weights)
     state, card = read_state(found.path)
+    if card and card.model != model.name:
+        raise WeightsMismatchError(
+            f"wanted weights of {model.name!r}; {found.path} holds weights of {card.model!r}: use "
+            f"the model {card.model!r}, or another file"
+        )
     config, coding = (card.config, card.preprocessing) if card else (None, None)
     backbone = model.family().load(model.name, state, config, coding)
     backbone.to(device=where, memory_format=torch.channels_last)
