@@ -17,7 +17,7 @@ from coloria.models.fold import fold_weight_norms
 from coloria.train.checkpoint import Checkpoints, load
 from coloria.train.environment import git_commit
 from coloria.train.log import COLUMNS
-from coloria.train.run import read_recipe
+from coloria.train.run import changes_of, read_recipe
 from coloria.train.schedule import NoGanRecipe
 from coloria.weightfile import Card, read_state, write_state
 
@@ -79,6 +79,7 @@ def _of_run(folder: Path, stage: str | None, terms: str, data: str) -> tuple[DeO
     settings["data"]["train"] = None  # where a file was trained is nobody's business
     provenance = {
         "recipe": settings,
+        "changed on the way": changes_of(folder),
         "steps": int(whole["step"]),
         "checkpoint": path.name,
         "commit": git_commit(),

@@ -40,7 +40,7 @@ from coloria.train.log import Log, written
 from coloria.train.timing import Timing, timing_table
 from coloria.weightfile import atomic
 
-__all__ = ["Run", "check_finite", "default_folder", "read_recipe"]
+__all__ = ["Run", "changes_of", "check_finite", "default_folder", "read_recipe"]
 
 T = TypeVar("T", bound=BaseModel)
 _log = logging.getLogger(__name__)
@@ -257,6 +257,11 @@ def read_recipe(folder: str | Path, schema: type[T], overrides: Sequence[str] = 
         )
     earlier = [change for entry in _resumes(folder) for change in entry["set"]]
     return load_recipe(folder / "config.yaml", schema, [*earlier, *overrides])
+
+
+def changes_of(folder: Path) -> list[dict[str, Any]]:
+    """What was changed on the way: step and changes of each continuation with any."""
+    return [{"step": e["step"], "set": e["set"]} for e in _resumes(folder) if e["set"]]
 
 
 def _resumes(folder: Path) -> list[dict[str, Any]]:
