@@ -34,7 +34,8 @@ def layout(name: str) -> list[tuple[str, str]]:
     return [tuple(line.split("\t")) for line in lines if not line.startswith("#")]
 
 
-@pytest.fixture(scope="module", params=["artistic", "stable"])
+# 218 million values are drawn for `stable`, which takes a while.
+@pytest.fixture(scope="module", params=["artistic", pytest.param("stable", marks=pytest.mark.slow)])
 def filled(request: pytest.FixtureRequest) -> tuple[str, DeOldify]:
     net = deoldify.build(request.param).eval()
     net.load_state_dict(fill(net.state_dict(), "dev"))

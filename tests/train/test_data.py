@@ -15,8 +15,9 @@ from PIL import Image, ImageOps
 
 from coloria.errors import DataError
 from coloria.train import sources as files
-from coloria.train.data import Photos, resolve_sources
+from coloria.train.data import Photos
 from coloria.train.memory import spare_memory
+from coloria.train.sources import resolve_sources
 
 
 def picture(seed: int, size: tuple[int, int] = (40, 30)) -> Image.Image:

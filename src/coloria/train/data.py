@@ -20,9 +20,6 @@ from PIL import Image
 
 from coloria.errors import DataError
 from coloria.metrics.colorfulness import colorfulness
-from coloria.train.augment import Augment
-from coloria.train.film import Film
-from coloria.train.loader import Batch, Batches
 from coloria.train.memory import spare_memory
 from coloria.train.sources import (
     Entry,
@@ -30,18 +27,9 @@ from coloria.train.sources import (
     check_there,
     decode,
     list_entries,
-    resolve_sources,
 )
 
-__all__ = [
-    "MIN_COLORFULNESS",
-    "Augment",
-    "Batch",
-    "Batches",
-    "Film",
-    "Photos",
-    "resolve_sources",
-]
+__all__ = ["MIN_COLORFULNESS", "Photos"]
 
 MIN_COLORFULNESS = 6.0
 """Photographs below this are left out: M3 of Hasler and Süsstrunk, signed, on the scale 0..255."""
