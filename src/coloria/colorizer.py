@@ -185,11 +185,18 @@ class Colorizer:
             same = [i for i, other in enumerate(sizes) if other == size]
             for start in range(0, len(same), batch_size):
                 part = same[start : start + batch_size]
-                grays = [network_input(pictures[i], boxes[i], size) for i in part]
+                grays = [network_input(pictures[i], boxes[i], size, self.resize) for i in part]
                 colors = self._run(np.stack(grays))
                 for i, rgb in zip(part, colors, strict=True):
                     results[i] = Prediction(pictures[i], Chroma(rgb, boxes[i]))
         return [result for result in results if result is not None]
+
+    @property
+    def resize(self) -> str:
+        """How pictures are brought to the network's size: what its weight file says, else
+        DeOldify's bilinear.
+        """
+        return str(self.card.preprocessing.get("resize", "bilinear")) if self.card else "bilinear"
 
     def _size(
         self, box: Box, render_size: int | None, render_factor: int | None
@@ -281,13 +288,22 @@ def make_tone(options: dict[str, float]) -> Tone:
     return Tone(**options)
 
 
-def network_input(picture: Picture, box: Box, size: tuple[int, int]) -> NDArray[np.uint8]:
+def network_input(
+    picture: Picture, box: Box, size: tuple[int, int], resize: str = "bilinear"
+) -> NDArray[np.uint8]:
     """The content of a picture as the network sees it: (H, W) uint8 grey.
 
     Resized first and made grey afterwards, both by Pillow, as DeOldify does.
+
+    Args:
+        picture: The picture.
+        box: Its content.
+        size: Height and width of the result, in pixels.
+        resize: Pillow's name of the filter.
     """
     pixels = picture.pixels8()[box.slices]
-    image = Image.fromarray(pixels).resize((size[1], size[0]), Image.Resampling.BILINEAR)
+    method = Image.Resampling[resize.upper()]
+    image = Image.fromarray(pixels).resize((size[1], size[0]), method)
     return np.asarray(image.convert("L"))
 
 

@@ -90,7 +90,7 @@ def _of_run(folder: Path, stage: str | None, terms: str, data: str) -> tuple[DeO
     return net, Card(
         model=recipe.model,
         config=net.card_config(),
-        preprocessing=asdict(net.coding),
+        preprocessing={**asdict(net.coding), "resize": recipe.resize},
         default_size=recipe.default_size,
         provenance=provenance,
         terms=terms,

@@ -165,6 +165,11 @@ class NoGanRecipe(Strict):
         gt=0,
         description="short side, in pixels, at which the weights colour by default",
     )
+    resize: Literal["bilinear", "bicubic", "lanczos"] = Field(
+        default="bicubic",
+        description="how pictures are brought to the network's size when the weights are used; "
+        "training crops are resized by the bicubic filter",
+    )
     data: DataConfig = Field(default=DataConfig(), description="photographs")
     losses: LossConfig = Field(default=LossConfig(), description="the generator's loss")
     optimizer: OptimizerConfig = Field(
