@@ -121,14 +121,15 @@ class SelfAttention(nn.Module):
     """Self-attention over all pixels, scaled by `gamma` and added to the input.
 
     Args:
-        channels: C; queries and keys have C // 8, values C.
+        channels: C; queries and keys have C // 8 (at least 1), values C.
     """
 
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.gamma = nn.Parameter(torch.zeros(1))
-        self.query = SpectralConv1d(channels, channels // 8)
-        self.key = SpectralConv1d(channels, channels // 8)
+        narrow = max(channels // 8, 1)
+        self.query = SpectralConv1d(channels, narrow)
+        self.key = SpectralConv1d(channels, narrow)
         self.value = SpectralConv1d(channels, channels)
 
     def forward(self, x: Tensor) -> Tensor:
