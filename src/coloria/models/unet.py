@@ -111,10 +111,11 @@ class UNet(nn.Module):
         """Fastai's layer groups: A the early encoder, B the late encoder, C all the rest."""
         early = self.encoder.early()
         inside = {id(m) for part in early for m in part.modules()}
+        # Whatever owns parameters: timm's BatchNorms do, and have children besides.
         late = [
-            m
-            for m in cast(nn.Module, self.encoder).modules()
-            if id(m) not in inside and not list(m.children())
+            module
+            for module in cast(nn.Module, self.encoder).modules()
+            if id(module) not in inside and list(module.parameters(recurse=False))
         ]
         return early, late, list(self.layers)[1:]
 
