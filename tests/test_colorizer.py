@@ -28,6 +28,7 @@ from coloria.errors import (
 from coloria.join import Chroma, join
 from coloria.models import deoldify, registry
 from coloria.picture import from_array
+from coloria.weightfile import Card
 from coloria.weights import Found
 
 GOLDEN = Path(__file__).parent / "golden" / "deoldify_pipeline.npz"
@@ -248,3 +249,17 @@ def test_unreadable_pictures_are_named(tmp_path: Path) -> None:
 def test_too_many_pixels_are_refused() -> None:
     with pytest.raises(images.PictureTooLargeError):
         colorizer(Tint()).colorize(np.zeros((100, 100), np.uint8), max_pixels=9_999)
+
+
+def test_weights_may_ask_for_the_mean_with_the_mirror_image(photo: np.ndarray) -> None:
+    """Then a mirrored picture gives the mirrored result."""
+    net = deoldify.build("artistic", registry.get("artistic").tiny).eval()
+    net = deoldify.load("artistic", fill(net.state_dict(), "dev"), net.card_config())
+    plain, both = colorizer(net), colorizer(net)
+    both.card = Card("artistic", preprocessing={"mirror": True}, default_size=64)
+    plain.card = Card("artistic", default_size=64)
+    flipped = np.ascontiguousarray(photo[:, ::-1])
+    one, other = (both.colorize(p, borders=False).astype(int) for p in (photo, flipped))
+    assert np.abs(one - other[:, ::-1]).max() <= 2
+    one, other = (plain.colorize(p, borders=False).astype(int) for p in (photo, flipped))
+    assert np.abs(one - other[:, ::-1]).max() > 2

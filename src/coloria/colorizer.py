@@ -193,10 +193,18 @@ class Colorizer:
 
     @property
     def resize(self) -> str:
-        """How pictures are brought to the network's size: what its weight file says, else
-        DeOldify's bilinear.
-        """
-        return str(self.card.preprocessing.get("resize", "bilinear")) if self.card else "bilinear"
+        """How pictures are brought to the network's size: what the weight file says, else
+        DeOldify's bilinear."""
+        return str(self._said("resize", "bilinear"))
+
+    @property
+    def mirror(self) -> bool:
+        """Whether the result is the mean with that of the mirror image: steadier, twice the
+        work. What the weight file says, else not."""
+        return bool(self._said("mirror", False))
+
+    def _said(self, key: str, other: Any) -> Any:
+        return self.card.preprocessing.get(key, other) if self.card else other
 
     def _size(
         self, box: Box, render_size: int | None, render_factor: int | None
@@ -226,8 +234,11 @@ class Colorizer:
         advice = "use a smaller render_size or render_factor, a smaller batch_size, or device cpu"
         with memory_guard(size, self.device, advice), torch.inference_mode():
             x = torch.from_numpy(grays)[:, None].to(self.device, torch.float32) / 255
+            x = torch.cat([x, x.flip(-1)]) if self.mirror else x
             with autocast(self.device, self.dtype):
                 rgb = self.backbone.colorize(x.contiguous(memory_format=torch.channels_last))
+            if self.mirror:
+                rgb = (rgb[: len(grays)] + rgb[len(grays) :].flip(-1)) / 2
             result: NDArray[np.float32] = rgb.float().permute(0, 2, 3, 1).cpu().numpy()
         return result
 

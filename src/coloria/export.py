@@ -90,7 +90,11 @@ def _of_run(folder: Path, stage: str | None, terms: str, data: str) -> tuple[DeO
     return net, Card(
         model=recipe.model,
         config=net.card_config(),
-        preprocessing={**asdict(net.coding), "resize": recipe.resize},
+        preprocessing={
+            **asdict(net.coding),
+            "resize": recipe.resize,
+            "mirror": recipe.mirror,
+        },
         default_size=recipe.default_size,
         provenance=provenance,
         terms=terms,

@@ -170,6 +170,10 @@ class NoGanRecipe(Strict):
         description="how pictures are brought to the network's size when the weights are used; "
         "training crops are resized by the bicubic filter",
     )
+    mirror: bool = Field(
+        default=False,
+        description="when the weights are used, take the mean with the result on the mirror image",
+    )
     data: DataConfig = Field(default=DataConfig(), description="photographs")
     losses: LossConfig = Field(default=LossConfig(), description="the generator's loss")
     optimizer: OptimizerConfig = Field(
