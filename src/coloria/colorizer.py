@@ -194,13 +194,15 @@ class Colorizer:
     @property
     def resize(self) -> str:
         """How pictures are brought to the network's size: what the weight file says, else
-        DeOldify's bilinear."""
+        DeOldify's bilinear.
+        """
         return str(self._said("resize", "bilinear"))
 
     @property
     def mirror(self) -> bool:
         """Whether the result is the mean with that of the mirror image: steadier, twice the
-        work. What the weight file says, else not."""
+        work. What the weight file says, else not.
+        """
         return bool(self._said("mirror", False))
 
     def _said(self, key: str, other: Any) -> Any:
