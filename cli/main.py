@@ -26,7 +26,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "models": ("coloria.cli.models", "models", "List the models, or compare how they are built."),
     "weights": ("coloria.cli.weights", "weights", "Fetch, check and remove weight files."),
     "train": ("coloria.cli.train", "train", "Train a model from a recipe."),
-    "export": ("coloria.cli.export", "export", "Write a model in another file format."),
+    "export": ("coloria.cli.export", "export", "Write the weights of a run as one file."),
     "info": ("coloria.cli.info", "info", "Show versions, devices, cache and extras."),
     "completion": ("coloria.cli.completion", "completion", "Print a shell completion script."),
 }
