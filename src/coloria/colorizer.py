@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from coloria import images, weights
+from coloria import images
 from coloria.borders import Box, find_border
 from coloria.color import TONE_RANGES, Tone
 from coloria.device import autocast, memory_guard, pick_device, pick_precision
@@ -25,7 +25,7 @@ from coloria.join import Chroma, join, transfer_luma
 from coloria.models import registry
 from coloria.models.registry import Backbone, Model
 from coloria.weightfile import Card, read_state
-from coloria.weights import Found
+from coloria.weights import Found, find
 
 Luma = Literal["lab", "deoldify"]
 
@@ -269,7 +269,7 @@ def load(
     model = registry.get(name)
     where = pick_device(device)
     dtype = pick_precision(precision, where)
-    found = _found(model.name, weights)
+    found = find(model.name, weights)
     state, card = read_state(found.path)
     if card and card.model != model.name:
         raise WeightsMismatchError(
@@ -280,10 +280,6 @@ def load(
     backbone = model.family().load(model.name, state, config, coding)
     backbone.to(device=where, memory_format=torch.channels_last)
     return Colorizer(model, backbone, found=found, card=card, device=where, dtype=dtype)
-
-
-def _found(name: str, choice: str) -> Found:
-    return weights.find(name, choice)
 
 
 def make_tone(options: dict[str, float]) -> Tone:

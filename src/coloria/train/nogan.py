@@ -204,7 +204,7 @@ class Trainer:
             learner.opt.load_state_dict(resumed["optimizer"])
         schedule = one_cycle(self.recipe.optimizer, stage)
         first = resumed["epoch"] if resumed else 0
-        with record, own_words():
+        with record.running(), own_words():
             learner.fit(stage.epochs, cbs=[schedule], start_epoch=first)
         if run:  # the end of the stage: a checkpoint that is kept
             run.save(self.step, self.state(index + 1), stage.name)

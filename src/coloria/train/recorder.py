@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack, nullcontext
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class Recorder(Callback):  # type: ignore[misc]
-    """Records one stage, and validates at the end of each epoch. Use as a context manager.
+    """Records one stage, and validates at the end of each epoch.
 
     Args:
         trainer: Whose weights these are.
@@ -54,25 +54,15 @@ class Recorder(Callback):  # type: ignore[misc]
         self.batch = 0
         self.waited = train.wait_s
 
-    def __enter__(self) -> Self:
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """Shows progress and counts the time of the block."""
         first = self.resumed or {"epoch": 0, "batch": 0}
         done = first["epoch"] * len(self.batches) + first["batch"]
         quiet = self.folder is None
-        with ExitStack() as stack:
-            progress = Progress(self.stage.name, self.total, done=done, quiet=quiet)
-            self.progress = stack.enter_context(progress)
-            if self.time:
-                stack.enter_context(self.time.running())
-            self.stack = stack.pop_all()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.stack.__exit__(kind, error, trace)
+        progress = Progress(self.stage.name, self.total, done=done, quiet=quiet)
+        with progress as self.progress, self.time.running() if self.time else nullcontext():
+            yield
 
     def before_train(self) -> None:
         """Enters an epoch, also in its middle."""
