@@ -60,8 +60,11 @@ def train(
         raise OptionError("give a model to train, or --resume RUN; --list shows the recipes")
     count = gpus or processes
     if count > 1 and "WORLD_SIZE" not in os.environ and not dry_run:
-        _spread(count, model, config, out, resume)
-        return
+        if _by_torchrun(model, resume):
+            _spread(count, model, config, out, resume)
+            return
+        if processes > 1:
+            raise OptionError("this model trains in one process; leave out --processes")
     from coloria.train.start import start
 
     start(
@@ -89,12 +92,20 @@ def _list() -> None:
     Console().print(table)
 
 
+def _by_torchrun(model: str | None, resume: Path | None) -> bool:
+    """Whether several processes share the work; otherwise one takes all GPUs."""
+    from coloria.train.run import run_training
+    from coloria.train.trainers import training
+
+    return (run_training(resume) if resume else training(model or "")).torchrun
+
+
 def _spread(
     count: int, model: str | None, config: str | None, out: Path | None, resume: Path | None
 ) -> None:
     """This very command once more, in several processes, by torchrun."""
     from coloria.train.run import default_folder
-    from coloria.train.start import default_recipe
+    from coloria.train.trainers import default_recipe
 
     arguments = sys.argv[1:]
     if not (out or resume):  # the processes must agree on one folder

@@ -34,13 +34,13 @@ def _values(key: str, like: Tensor, state: Mapping[str, Tensor], salt: str) -> T
     shape = tuple(like.shape)
     if not like.dtype.is_floating_point:
         return torch.zeros(shape, dtype=like.dtype)
-    stem, _, leaf = key.rpartition(".")
+    stem, _, leaf = key.replace("/", ".").rpartition(".")  # Keras: layer/variable
     draw = generator(salt, key)
     if leaf in ("weight_u", "u0") or (leaf == "weight_v" and f"{stem}.weight_orig" in state):
         values = np.zeros(shape)  # filled by the power iteration
-    elif leaf in ("running_var", "stored_var"):
+    elif leaf in ("running_var", "stored_var", "moving_variance"):
         values = draw.uniform(0.5, 1.5, shape)
-    elif leaf in ("running_mean", "stored_mean"):
+    elif leaf in ("running_mean", "stored_mean", "moving_mean"):
         values = 0.1 * draw.standard_normal(shape)
     elif leaf in ("gamma", "sv0"):
         values = np.full(shape, 0.7 if leaf == "gamma" else 1.0)

@@ -27,12 +27,14 @@ __all__ = [
     "AugmentConfig",
     "DataConfig",
     "FilmConfig",
+    "Recipe",
     "RecipeInfo",
     "RunConfig",
     "Strict",
     "dump_recipe",
     "list_recipes",
     "load_recipe",
+    "model_of",
 ]
 
 T = TypeVar("T", bound=BaseModel)
@@ -209,6 +211,32 @@ class RunConfig(Strict):
     )
 
 
+class Recipe(Strict):
+    """A whole training: what the recipes of all models share."""
+
+    model: str = Field(description="which model the weights are for")
+    default_size: int | None = Field(
+        default=None,
+        gt=0,
+        description="short side, in pixels, at which the weights colour by default",
+    )
+    resize: Literal["bilinear", "bicubic", "lanczos"] = Field(
+        default="bicubic",
+        description="how pictures are brought to the network's size when the weights are used; "
+        "training crops are resized by the bicubic filter",
+    )
+    mirror: bool = Field(
+        default=False,
+        description="when the weights are used, take the mean with the result on the mirror image",
+    )
+    data: DataConfig = Field(default=DataConfig(), description="photographs")
+    run: RunConfig = Field(default=RunConfig(), description="how it is carried out")
+
+    def use(self) -> dict[str, Any]:
+        """How pictures are brought to the network, as a weight file's card has it."""
+        return {"resize": self.resize, "mirror": self.mirror}
+
+
 # ------------------------------------------------------------------ finding and checking
 
 
@@ -265,6 +293,25 @@ def _read(name_or_path: str | Path) -> tuple[str, str]:
         ) from error
 
 
+def _parsed(name_or_path: str | Path) -> tuple[str, dict[str, Any]]:
+    """What to call the recipe, and what it says, unchecked."""
+    what, text = _read(name_or_path)
+    data = parse_yaml(text, what)
+    if not isinstance(data, dict):
+        raise ConfigError(f"{what}: wanted keys and values, got {show(data)}")
+    return what, data
+
+
+def model_of(name_or_path: str | Path) -> str:
+    """The model that a recipe names, unchecked; empty if it names none.
+
+    Raises:
+        UnknownNameError: no such recipe.
+        ConfigError: it cannot be read.
+    """
+    return str(_parsed(name_or_path)[1].get("model", ""))
+
+
 def load_recipe(name_or_path: str | Path, schema: type[T], overrides: Sequence[str] = ()) -> T:
     """Read a recipe, change what ``--set`` says, and check it.
 
@@ -281,10 +328,7 @@ def load_recipe(name_or_path: str | Path, schema: type[T], overrides: Sequence[s
         UnknownNameError: no such recipe.
         ConfigError: it cannot be read, or has mistakes; the message names all of them.
     """
-    what, text = _read(name_or_path)
-    data = parse_yaml(text, what)
-    if not isinstance(data, dict):
-        raise ConfigError(f"{what}: wanted keys and values, got {show(data)}")
+    what, data = _parsed(name_or_path)
     for override in overrides:
         _override(data, override, schema)
     if overrides:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +10,11 @@ from torch import Tensor
 
 from coloria import __version__
 from coloria.errors import CheckpointError, OptionError, WeightsMissingError
-from coloria.models import deoldify, registry
-from coloria.models.deoldify import DeOldify
-from coloria.models.fold import fold_weight_norms
+from coloria.models import registry
 from coloria.train.checkpoint import Checkpoints, load
 from coloria.train.environment import git_commit
 from coloria.train.log import COLUMNS
-from coloria.train.run import changes_of, read_recipe
-from coloria.train.schedule import NoGanRecipe
+from coloria.train.run import changes_of, read_recipe, run_training
 from coloria.weightfile import Card, read_state, write_state
 
 SUFFIX = ".safetensors"
@@ -58,22 +54,22 @@ def export(
         raise OptionError(f"the target must end in {SUFFIX}; got {target.name!r}")
     source = Path(source).expanduser()
     if source.is_dir():
-        net, card = _of_run(source, stage, terms, data)
+        tensors, card = _of_run(source, stage, terms, data)
     elif source.is_file():
-        net, card = _of_file(source, model)
+        tensors, card = _of_file(source, model)
     else:
         raise WeightsMissingError(f"wanted a run folder or a weight file; {source} is neither")
-    write_state(target, fold_weight_norms(net.eval()).state_dict(), card)
+    write_state(target, tensors, card)
     return target
 
 
-def _of_run(folder: Path, stage: str | None, terms: str, data: str) -> tuple[DeOldify, Card]:
-    recipe = read_recipe(folder, NoGanRecipe)
+def _of_run(
+    folder: Path, stage: str | None, terms: str, data: str
+) -> tuple[dict[str, Tensor], Card]:
+    training = run_training(folder)
+    recipe = read_recipe(folder, training.schema())
     path, whole = _checkpoint(folder, stage)
-    state: dict[str, Any] = whole["state"]
-    net = DeOldify(recipe.network.shape(), recipe.network.coding())
-    # The average is what was validated.
-    net.load_state_dict(state["ema"]["average"] if state["ema"] else state["net"])
+    weights = training.exported(recipe, whole["state"])
     figures = _figures(folder / "log.csv", int(whole["step"]))
     settings = recipe.model_dump(mode="json")
     settings["data"]["train"] = None  # where a file was trained is nobody's business
@@ -87,14 +83,10 @@ def _of_run(folder: Path, stage: str | None, terms: str, data: str) -> tuple[DeO
         "data": data,
         "figures": figures,
     }
-    return net, Card(
+    return weights.tensors, Card(
         model=recipe.model,
-        config=net.card_config(),
-        preprocessing={
-            **asdict(net.coding),
-            "resize": recipe.resize,
-            "mirror": recipe.mirror,
-        },
+        config=weights.config,
+        preprocessing=weights.preprocessing,
         default_size=recipe.default_size,
         provenance=provenance,
         terms=terms,
@@ -124,23 +116,19 @@ def _figures(path: Path, step: int) -> dict[str, float]:
     return figures
 
 
-def _of_file(path: Path, model: str | None) -> tuple[DeOldify, Card]:
+def _of_file(path: Path, model: str | None) -> tuple[dict[str, Tensor], Card]:
     state, card = read_state(path)
     name = registry.get(model).name if model else (card.model if card else None)
-    name = name or deoldify.identify(state)
+    name = name or registry.identify(state)
     if name is None:
         raise OptionError(f"{path} does not say which model it is of: give --model")
-    net = _filled(name, state, card)
-    return net, card or Card(
-        model=name,
-        config=net.card_config(),
-        preprocessing=asdict(net.coding),
-        provenance={"converted from": path.name},
-        terms=registry.get(name).licence,
-    )
-
-
-def _filled(name: str, state: dict[str, Tensor], card: Card | None) -> DeOldify:
-    """The network with its weight norms folded and its BatchNorms not."""
     config, coding = (card.config, card.preprocessing) if card else (None, None)
-    return deoldify.load(name, state, config, coding, batch_norms=False)
+    about = registry.get(name)
+    weights = about.family().convert(name, state, config, coding)
+    return weights.tensors, card or Card(
+        model=name,
+        config=weights.config,
+        preprocessing=weights.preprocessing,
+        provenance={"converted from": path.name},
+        terms=about.licence,
+    )

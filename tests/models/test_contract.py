@@ -16,7 +16,6 @@ from coloria.colorizer import Colorizer
 from coloria.errors import UnknownNameError, WeightsError
 from coloria.models import registry
 from coloria.models.deoldify import IMAGENET
-from coloria.models.fold import fold_weight_norms
 from coloria.models.registry import MODELS, Model
 from coloria.released import generators
 from coloria.weightfile import Card, write_state
@@ -29,12 +28,12 @@ def model(request: pytest.FixtureRequest) -> Model:
 
 @pytest.fixture(scope="module")
 def weights(model: Model, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    net = model.family().build(model.name, model.tiny).eval()
-    net.load_state_dict(fill(net.state_dict(), "contract"))
+    family = model.family()
+    tensors = fill(family.tensors(family.build(model.name, model.tiny)), "contract")
     coding = {"mean": IMAGENET.mean, "std": IMAGENET.std}
     card = Card(model.name, model.tiny, coding, default_size=64, terms="none")
     path = tmp_path_factory.mktemp("weights") / f"{model.name}.safetensors"
-    write_state(path, fold_weight_norms(net).state_dict(), card)
+    write_state(path, tensors, card)
     return path
 
 

@@ -18,7 +18,7 @@ from PIL import Image
 
 from coloria.config import load_recipe
 from coloria.errors import ConfigError, DataError, NonFiniteLossError, OptionError, TrainingError
-from coloria.train import start as starting
+from coloria.train import trainers
 from coloria.train.checkpoint import Checkpoints, load
 from coloria.train.schedule import NoGanRecipe
 from coloria.train.start import start
@@ -237,7 +237,7 @@ def test_stages_share_no_name() -> None:
 @pytest.mark.parametrize("name", ["artistic-compact", "smoke/artistic"])
 def test_every_recipe_is_valid(name: str) -> None:
     recipe = load_recipe(name, NoGanRecipe)
-    assert starting.default_recipe(recipe.model)
+    assert trainers.default_recipe(recipe.model)
 
 
 @pytest.mark.slow

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from coloria.errors import WeightsMismatchError
 from coloria.models.fold import fold_batch_norms, fold_weight_norms
 from coloria.models.layers import SelfAttention, SpectralConv2d
+from coloria.models.registry import Weights
 from coloria.models.unet import UNet, UNetConfig
 
 
@@ -122,6 +123,26 @@ def load(
     if batch_norms:
         fold_batch_norms(net)
     return net.requires_grad_(False)
+
+
+def tensors(net: DeOldify) -> dict[str, Tensor]:
+    """What a weight file holds of a network: weight norms folded (in `net`), BatchNorms not."""
+    return dict(fold_weight_norms(net.eval()).state_dict())
+
+
+def convert(
+    model: str,
+    state: Mapping[str, Tensor],
+    config: Mapping[str, Any] | None = None,
+    coding: Mapping[str, Any] | None = None,
+) -> Weights:
+    """What a weight file of ours holds of that network, from any of its layouts.
+
+    Raises:
+        WeightsMismatchError: The tensors belong to another network.
+    """
+    net = load(model, state, config, coding, batch_norms=False)
+    return Weights(tensors(net), net.card_config(), asdict(net.coding))
 
 
 def _check(model: str, state: Mapping[str, Tensor], net: nn.Module) -> None:

@@ -11,7 +11,7 @@ from coloria.errors import UnknownNameError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from torch import Tensor, nn
+    from torch import Tensor
 
 
 class Backbone(Protocol):
@@ -29,6 +29,18 @@ class Backbone(Protocol):
         """Moves its weights, as :meth:`torch.nn.Module.to` does."""
 
 
+@dataclass(frozen=True)
+class Weights:
+    """What a weight file holds of a network, beside where it comes from."""
+
+    tensors: dict[str, Tensor]
+    """By key, as :meth:`Family.load` takes them."""
+    config: dict[str, Any]
+    """Arguments that build the network."""
+    preprocessing: dict[str, Any]
+    """How pictures enter the network."""
+
+
 class Family(Protocol):
     """What the module of a family of models offers."""
 
@@ -37,8 +49,13 @@ class Family(Protocol):
         model: str,
         config: Mapping[str, Any] | None = None,
         coding: Mapping[str, Any] | None = None,
-    ) -> nn.Module:
-        """An untrained network, of the released shape if no other is given."""
+    ) -> Any:
+        """An untrained network, of the released shape if no other is given; its
+        ``parameters()`` are what training moves.
+        """
+
+    def tensors(self, net: Any) -> dict[str, Tensor]:
+        """What a weight file holds of such a network: weight norms folded."""
 
     def load(
         self,
@@ -48,6 +65,18 @@ class Family(Protocol):
         coding: Mapping[str, Any] | None = None,
     ) -> Backbone:
         """The network of a weight file, ready for inference."""
+
+    def convert(
+        self,
+        model: str,
+        state: Mapping[str, Tensor],
+        config: Mapping[str, Any] | None = None,
+        coding: Mapping[str, Any] | None = None,
+    ) -> Weights:
+        """What a weight file of ours holds of that network, checked."""
+
+    def identify(self, state: Mapping[str, Tensor]) -> str | None:
+        """Which of its models the tensors are of, from their keys; None if of none."""
 
 
 @dataclass(frozen=True)
@@ -145,3 +174,12 @@ def get(name: str) -> Model:
             return model
     known = [alias for model in MODELS.values() for alias in (model.name, *model.aliases)]
     raise UnknownNameError("model", name, known)
+
+
+def identify(state: Mapping[str, Tensor]) -> str | None:
+    """The model that tensors are of, from their keys; None if that is unclear."""
+    for module in dict.fromkeys(model.module for model in MODELS.values()):
+        family: Family = import_module(module)
+        if name := family.identify(state):
+            return name
+    return None

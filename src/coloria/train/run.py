@@ -38,9 +38,17 @@ from coloria.train.events import check_tensorboard
 from coloria.train.lock import LOCK, FolderLock
 from coloria.train.log import Log, written
 from coloria.train.timing import Timing, timing_table
+from coloria.train.trainers import Training, training_of
 from coloria.weightfile import atomic
 
-__all__ = ["Run", "changes_of", "check_finite", "default_folder", "read_recipe"]
+__all__ = [
+    "Run",
+    "changes_of",
+    "check_finite",
+    "default_folder",
+    "read_recipe",
+    "run_training",
+]
 
 T = TypeVar("T", bound=BaseModel)
 _log = logging.getLogger(__name__)
@@ -249,14 +257,29 @@ def read_recipe(folder: str | Path, schema: type[T], overrides: Sequence[str] = 
         TrainingError: not a run folder.
         ConfigError: it does not pass the checks.
     """
+    folder = _run_folder(folder)
+    earlier = [change for entry in _resumes(folder) for change in entry["set"]]
+    return load_recipe(folder / "config.yaml", schema, [*earlier, *overrides])
+
+
+def run_training(folder: str | Path) -> Training:
+    """How a run is carried out, by the model of its recipe.
+
+    Raises:
+        TrainingError: not a run folder.
+        ConfigError: its recipe cannot be read.
+    """
+    return training_of(_run_folder(folder) / "config.yaml")
+
+
+def _run_folder(folder: str | Path) -> Path:
     folder = Path(folder)
     if not (folder / "config.yaml").is_file():
         raise TrainingError(
             f"{folder} is not a run folder: it has no config.yaml; give the folder that "
             "'coloria train' made, for example one in runs/"
         )
-    earlier = [change for entry in _resumes(folder) for change in entry["set"]]
-    return load_recipe(folder / "config.yaml", schema, [*earlier, *overrides])
+    return folder
 
 
 def changes_of(folder: Path) -> list[dict[str, Any]]:

@@ -6,13 +6,15 @@ then short cycles of adversarial training.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from coloria.config import DataConfig, RunConfig, Strict
-from coloria.models.deoldify import Coding
+from coloria.config import Recipe, Strict
+from coloria.models.deoldify import Coding, DeOldify, tensors
+from coloria.models.registry import Weights
 from coloria.models.unet import UNetConfig
 from coloria.train.losses import LossWeights
 
@@ -155,32 +157,16 @@ class OptimizerConfig(Strict):
     )
 
 
-class NoGanRecipe(Strict):
+class NoGanRecipe(Recipe):
     """A whole training of `artistic` or `stable`."""
 
     model: Literal["artistic", "stable"] = Field(description="which model the weights are for")
     network: NetworkConfig = Field(description="the generator")
-    default_size: int | None = Field(
-        default=None,
-        gt=0,
-        description="short side, in pixels, at which the weights colour by default",
-    )
-    resize: Literal["bilinear", "bicubic", "lanczos"] = Field(
-        default="bicubic",
-        description="how pictures are brought to the network's size when the weights are used; "
-        "training crops are resized by the bicubic filter",
-    )
-    mirror: bool = Field(
-        default=False,
-        description="when the weights are used, take the mean with the result on the mirror image",
-    )
-    data: DataConfig = Field(default=DataConfig(), description="photographs")
     losses: LossConfig = Field(default=LossConfig(), description="the generator's loss")
     optimizer: OptimizerConfig = Field(
         default=OptimizerConfig(), description="the generator's optimiser"
     )
     stages: list[PretrainStage] = Field(min_length=1, description="what is done, in order")
-    run: RunConfig = Field(default=RunConfig(), description="how it is carried out")
 
     @model_validator(mode="after")
     def _names(self) -> NoGanRecipe:
@@ -188,3 +174,13 @@ class NoGanRecipe(Strict):
         if len(set(names)) < len(names):
             raise ValueError(f"every stage needs a name of its own; got {', '.join(names)}")
         return self
+
+
+def weights(recipe: NoGanRecipe, state: Mapping[str, Any]) -> Weights:
+    """What a weight file holds after a training: the average where there is one, for that is
+    what was validated.
+    """
+    net = DeOldify(recipe.network.shape(), recipe.network.coding())
+    net.load_state_dict(state["ema"]["average"] if state["ema"] else state["net"])
+    preprocessing = {**asdict(net.coding), **recipe.use()}
+    return Weights(tensors(net), net.card_config(), preprocessing)

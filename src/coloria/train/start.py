@@ -8,30 +8,14 @@ from typing import Any
 
 from rich.console import Console
 
-from coloria.config import load_recipe
-from coloria.errors import OptionError, UnknownNameError
+from coloria.config import Recipe, load_recipe
+from coloria.errors import OptionError
 from coloria.models import registry
 from coloria.train import distributed
 from coloria.train.checkpoint import Checkpoints
-from coloria.train.nogan import Trainer
 from coloria.train.preflight import Preflight, plan_table
-from coloria.train.run import Run, default_folder, read_recipe
-from coloria.train.schedule import NoGanRecipe
-
-DEFAULT_RECIPES = {"artistic": "artistic-compact"}
-"""The recipe of each model that can be trained, where no other is given."""
-
-
-def default_recipe(model: str | None) -> str:
-    """The recipe that a model is trained with if no other is given.
-
-    Raises:
-        UnknownNameError: The model cannot be trained.
-    """
-    name = registry.get(model or "").name
-    if name not in DEFAULT_RECIPES:
-        raise UnknownNameError("model to train", name, DEFAULT_RECIPES)
-    return DEFAULT_RECIPES[name]
+from coloria.train.run import Run, default_folder, read_recipe, run_training
+from coloria.train.trainers import Trainer, default_recipe, training_of
 
 
 def start(
@@ -69,11 +53,10 @@ def start(
         TrainingError: Something is missing, or training cannot go on.
     """
     console = console or Console(stderr=True)
-    recipe = (
-        read_recipe(resume, NoGanRecipe, changes)
-        if resume
-        else load_recipe(config or default_recipe(model), NoGanRecipe, changes)
-    )
+    name = config or (default_recipe(model) if not resume else "")
+    training = run_training(resume) if resume else training_of(name, model)
+    schema = training.schema()
+    recipe = read_recipe(resume, schema, changes) if resume else load_recipe(name, schema, changes)
     if data:  # so that the run folder knows them, and --resume needs no --data
         recipe = _with_data(recipe, data)
     if model and registry.get(model).name != recipe.model:
@@ -82,11 +65,11 @@ def start(
     if gpus:
         checks.gpus(gpus)
     with distributed.process_group("cuda" if gpus else "cpu"):
-        trainer = Trainer(recipe, device, checks)
+        trainer = training.make(recipe, device, checks, gpus)
         if dry_run:
             console.print(plan_table(trainer.plan()))
             return None
-        where = resume or folder or default_folder(recipe.model, config or default_recipe(model))
+        where = resume or folder or default_folder(recipe.model, name)
         if not distributed.is_main():
             trainer.train(None, _state(where) if resume else None)
             return where
@@ -99,16 +82,14 @@ def start(
     return where
 
 
-def _with_data(recipe: NoGanRecipe, data: Sequence[Path]) -> NoGanRecipe:
+def _with_data(recipe: Recipe, data: Sequence[Path]) -> Recipe:
     paths = [str(Path(path).expanduser().absolute()) for path in data]
     return recipe.model_copy(update={"data": recipe.data.model_copy(update={"train": paths})})
 
 
-def _open(
-    where: Path, recipe: NoGanRecipe, resume: Path | None, changes: Sequence[str]
-) -> Run[NoGanRecipe]:
+def _open(where: Path, recipe: Recipe, resume: Path | None, changes: Sequence[str]) -> Run[Recipe]:
     if resume:
-        return Run.resume(where, NoGanRecipe, changes, keep=recipe.run.keep)
+        return Run.resume(where, type(recipe), changes, keep=recipe.run.keep)
     return Run.create(where, recipe, keep=recipe.run.keep)
 
 

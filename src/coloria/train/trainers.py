@@ -1,0 +1,125 @@
+"""Which recipe and which trainer each model has: one literal table. Importing it loads no
+framework.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from coloria.config import Recipe, model_of
+from coloria.errors import UnknownNameError
+from coloria.models import registry
+
+if TYPE_CHECKING:
+    from coloria.models.registry import Weights
+    from coloria.train.data import Photos
+    from coloria.train.preflight import PlannedStage, Preflight
+    from coloria.train.run import Run
+
+__all__ = ["TRAINERS", "Trainer", "Training", "default_recipe", "training", "training_of"]
+
+
+class Trainer(Protocol):
+    """One training, in one process of possibly several."""
+
+    train_photos: Photos
+    val_photos: Photos
+
+    def plan(self) -> list[PlannedStage]:
+        """What would be done, for ``--dry-run``."""
+
+    def train(self, run: Run[Any] | None, state: dict[str, Any] | None = None) -> None:
+        """Does all of it, or what is left after a checkpoint with that state."""
+
+
+@dataclass(frozen=True)
+class Training:
+    """How a model is trained; code is named as ``module:name`` and loaded when it is used."""
+
+    recipe: str
+    """Class of its recipes."""
+    trainer: str
+    """Class of its trainer: made of (recipe, device, checks)."""
+    weights: str
+    """Function from (recipe, state of a checkpoint) to what a weight file is to hold."""
+    default: str
+    """The recipe that is used where no other is given."""
+    torchrun: bool = True
+    """Several GPUs are several processes; otherwise one process is given their number."""
+
+    def schema(self) -> type[Recipe]:
+        """The class of its recipes."""
+        schema: type[Recipe] = _named(self.recipe)
+        return schema
+
+    def make(self, recipe: Recipe, device: str, checks: Preflight, gpus: int = 0) -> Trainer:
+        """Its trainer, ready to begin.
+
+        Raises:
+            TrainingError: something is missing; one message names everything.
+        """
+        more = {} if self.torchrun else {"gpus": gpus}
+        trainer: Trainer = _named(self.trainer)(recipe, device, checks, **more)
+        return trainer
+
+    def exported(self, recipe: Recipe, state: Mapping[str, Any]) -> Weights:
+        """What a weight file holds after a training."""
+        weights: Callable[..., Weights] = _named(self.weights)
+        return weights(recipe, state)
+
+
+def _named(place: str) -> Any:
+    module, _, name = place.partition(":")
+    return getattr(import_module(module), name)
+
+
+TRAINERS: dict[str, Training] = {
+    "artistic": Training(
+        recipe="coloria.train.schedule:NoGanRecipe",
+        trainer="coloria.train.nogan:Trainer",
+        weights="coloria.train.schedule:weights",
+        default="artistic-compact",
+    ),
+}
+"""How each model is trained, by its name."""
+
+
+def training(model: str) -> Training:
+    """How the model of that name or alias is trained.
+
+    Raises:
+        UnknownNameError: There is no such model, or it cannot be trained.
+    """
+    name = registry.get(model).name
+    if name not in TRAINERS:
+        raise UnknownNameError("model to train", name, TRAINERS)
+    return TRAINERS[name]
+
+
+def default_recipe(model: str | None) -> str:
+    """The recipe that a model is trained with if no other is given.
+
+    Raises:
+        UnknownNameError: The model cannot be trained.
+    """
+    return training(model or "").default
+
+
+def training_of(recipe: str | Path, model: str | None = None) -> Training:
+    """How a recipe is carried out: by the model that it names, else by that which was asked for.
+
+    Args:
+        recipe: Name or path.
+        model: What was asked for.
+
+    Raises:
+        UnknownNameError: There is no such recipe, or neither model can be trained.
+        ConfigError: The recipe cannot be read.
+    """
+    named = model_of(recipe)
+    # A recipe without a model, or with a wrong one, is told so by the checks of that schema.
+    return TRAINERS[named] if named in TRAINERS else training(model or named)
