@@ -13,9 +13,9 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from coloria.errors import WeightsMismatchError
 from coloria.models.fold import fold_batch_norms, fold_weight_norms
 from coloria.models.layers import SelfAttention, SpectralConv2d
+from coloria.models.match import check_fit
 from coloria.models.registry import Weights
 from coloria.models.unet import UNet, UNetConfig
 
@@ -117,7 +117,7 @@ def load(
     net = build(model, config, coding).eval()
     if not any(key.endswith("weight_orig") for key in state):
         fold_weight_norms(net)
-    _check(model, state, net)
+    check_fit(model, state, net, identify(state))
     net.load_state_dict(state)
     fold_weight_norms(net)
     if batch_norms:
@@ -143,29 +143,6 @@ def convert(
     """
     net = load(model, state, config, coding, batch_norms=False)
     return Weights(tensors(net), net.card_config(), asdict(net.coding))
-
-
-def _check(model: str, state: Mapping[str, Tensor], net: nn.Module) -> None:
-    """One sentence in place of hundreds of lines about keys and sizes."""
-    own = net.state_dict()
-    wrong = sorted(k for k in own.keys() | state.keys() if _shape(own, k) != _shape(state, k))
-    if not wrong:
-        return
-    found = identify(state)
-    if found and found != model:
-        raise WeightsMismatchError(
-            f"wanted weights of {model!r}; these are weights of {found!r}: "
-            f"use the model {found!r}, or another file"
-        )
-    first = wrong[0]
-    raise WeightsMismatchError(
-        f"wanted weights of {model!r}; {len(wrong)} of {len(own)} tensors do not fit, first "
-        f"{first!r}: wanted {_shape(own, first)}, came {_shape(state, first)}"
-    )
-
-
-def _shape(state: Mapping[str, Tensor], key: str) -> str:
-    return "x".join(map(str, state[key].shape)) or "scalar" if key in state else "nothing"
 
 
 def identify(state: Mapping[str, Tensor]) -> str | None:

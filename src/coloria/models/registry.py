@@ -121,6 +121,11 @@ class Model:
         return import_module(self.module)
 
 
+_ZHANG_2016 = "Zhang, Isola, Efros, Colorful Image Colorization, ECCV 2016, arXiv:1603.08511"
+_ZHANG_2017 = (
+    "Zhang, Zhu, Isola, Geng, Lin, Yu, Efros, Real-Time User-Guided Image Colorization with Learned "
+    "Deep Priors, SIGGRAPH 2017, arXiv:1705.02999"
+)
 _DEOLDIFY = "J. Antic, DeOldify, github.com/jantic/DeOldify"
 
 MODELS: dict[str, Model] = {
@@ -153,6 +158,34 @@ MODELS: dict[str, Model] = {
         aliases=("stablex",),
         render_factor=35,
         tiny={"encoder": "efficientnet_lite0", "decoder": "wide", "factor": 0.0625, "middle": 0.1},
+    ),
+    "eccv16": Model(
+        name="eccv16",
+        title="Colorful Image Colorization",
+        summary="bold colours, told apart as 313 classes; the boldest on plain scenes",
+        module="coloria.models.chroma",
+        paper=_ZHANG_2016,
+        year=2016,
+        licence="BSD-2-Clause",
+        architecture=Architecture(
+            unet=False, resnet=None, cnn=True, gan=False, supervised=True, parameters=32_236_011
+        ),
+        render_factor=16,
+        tiny={"width": 0.125, "temperature": 0.1},
+    ),
+    "siggraph17": Model(
+        name="siggraph17",
+        title="Real-Time User-Guided Colorization",
+        summary="even, natural colours, and the only one that takes colour hints",
+        module="coloria.models.chroma",
+        paper=_ZHANG_2017,
+        year=2017,
+        licence="BSD-2-Clause",
+        architecture=Architecture(
+            unet=True, resnet=None, cnn=True, gan=False, supervised=True, parameters=34_187_027
+        ),
+        render_factor=16,
+        tiny={"width": 0.125},
     ),
 }
 """Every model by its name."""
