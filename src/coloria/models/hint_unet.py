@@ -9,7 +9,7 @@ al. 2017 (arXiv:1705.02999), the decoder's blocks DeOldify (MIT).
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F

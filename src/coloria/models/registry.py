@@ -123,8 +123,8 @@ class Model:
 
 _ZHANG_2016 = "Zhang, Isola, Efros, Colorful Image Colorization, ECCV 2016, arXiv:1603.08511"
 _ZHANG_2017 = (
-    "Zhang, Zhu, Isola, Geng, Lin, Yu, Efros, Real-Time User-Guided Image Colorization with Learned "
-    "Deep Priors, SIGGRAPH 2017, arXiv:1705.02999"
+    "Zhang, Zhu, Isola, Geng, Lin, Yu, Efros, Real-Time User-Guided Image Colorization with "
+    "Learned Deep Priors, SIGGRAPH 2017, arXiv:1705.02999"
 )
 _DEOLDIFY = "J. Antic, DeOldify, github.com/jantic/DeOldify"
 

@@ -97,9 +97,22 @@ def chroma_loss(pred: Tensor, target: Tensor, beta: float, emphasis: float = 0.0
         emphasis: Extra weight for each 100 units of true chroma.
     """
     ab, want = (
-        srgb_to_lab(F.avg_pool2d(picture.clamp(0, 1), 2))[:, 1:] / CHROMA_UNIT
+        srgb_to_lab(F.avg_pool2d(picture.clamp(0, 1), 2))[:, 1:]
         for picture in (pred.float(), target.float())
     )  # (B, 2, H / 2, W / 2)
+    return ab_loss(ab, want, beta, emphasis)
+
+
+def ab_loss(ab: Tensor, want: Tensor, beta: float, emphasis: float = 0.0) -> Tensor:
+    """Huber loss between a*, b* (B, 2, H, W), in units of `CHROMA_UNIT`.
+
+    Args:
+        ab: The prediction.
+        want: The truth.
+        beta: Where the loss turns from square to linear, in units of a* and b*.
+        emphasis: Extra weight for each 100 units of true chroma.
+    """
+    ab, want = ab / CHROMA_UNIT, want / CHROMA_UNIT
     loss = F.smooth_l1_loss(ab, want, beta=beta / CHROMA_UNIT, reduction="none")
     weight: Tensor = 1 + emphasis * torch.linalg.vector_norm(want, dim=1, keepdim=True)
     return (loss * weight).sum() / weight.expand_as(loss).sum()

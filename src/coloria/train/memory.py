@@ -1,11 +1,16 @@
-"""How much memory there is to keep decoded photographs in."""
+"""How much memory there is to keep decoded photographs in, and how much training needs."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-__all__ = ["spare_memory"]
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+__all__ = ["kept_by_training", "saved_for_backward", "spare_memory"]
 
 
 def spare_memory() -> int:
@@ -33,3 +38,24 @@ def _container() -> int | None:
 
 def _words(path: Path) -> list[str]:
     return path.read_text(encoding="ascii").split() if path.is_file() else []
+
+
+def kept_by_training(net: nn.Module) -> int:
+    """Bytes that stay: weights, gradients, two moments and an average."""
+    return 5 * sum(p.numel() * p.element_size() for p in net.parameters())
+
+
+def saved_for_backward(net: nn.Module, forward: Callable[[], object]) -> int:
+    """Bytes that a forward pass keeps for the backward pass, beside the weights of `net`."""
+    import torch
+
+    sizes: dict[int, int] = {}
+
+    def note(tensor: Tensor) -> Tensor:
+        sizes[tensor.data_ptr()] = tensor.numel() * tensor.element_size()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+        forward()
+    weights = {p.data_ptr() for p in net.parameters()}
+    return sum(size for pointer, size in sizes.items() if pointer not in weights)

@@ -10,15 +10,13 @@ import math
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from coloria.device import pick_device, pick_precision
 from coloria.models.deoldify import DeOldify
-from coloria.train import checkpoint, distributed, features
-from coloria.train.augment import Augment
-from coloria.train.data import Photos
+from coloria.train import checkpoint, features
+from coloria.train.collection import find_photos, make_batches
 from coloria.train.ema import Ema
-from coloria.train.film import Film
 from coloria.train.learner import (
     Epochs,
     Loaders,
@@ -29,6 +27,7 @@ from coloria.train.learner import (
 )
 from coloria.train.loader import Batches
 from coloria.train.losses import PictureLoss
+from coloria.train.memory import kept_by_training, saved_for_backward
 from coloria.train.preflight import PlannedStage, Preflight
 from coloria.train.pretrained import load_encoder, locate_encoder, locate_features
 from coloria.train.recorder import Recorder
@@ -65,7 +64,7 @@ class Trainer:
         checkpoint.seed_all(recipe.run.seed)
         self.net = self._generator()
         self.loss = self._loss()
-        self.train_photos, self.val_photos = self._photos()
+        self.train_photos, self.val_photos = find_photos(recipe.data, recipe.run.seed)
         self.ema = Ema(self.net, recipe.run.ema) if recipe.run.ema else None
         self.step = 0
 
@@ -91,46 +90,17 @@ class Trainer:
         net = features.build(losses.feature_network, coding) if losses.feature else None
         return PictureLoss(coding, losses.weights(), net).to(self.device)
 
-    def _photos(self) -> tuple[Photos, Photos]:
-        """For training and for validation."""
-        d, seed = self.recipe.data, self.recipe.run.seed
-        options: dict[str, Any] = {
-            "seed": seed,
-            "min_colorfulness": d.min_colorfulness,
-            "short_side": d.short_side,
-            "cache_bytes": None if d.cache_gb is None else int(d.cache_gb * 1e9),
-        }
-        sources = resolve_sources(None, d.train)
-        photos = Photos.find(sources, limit=d.limit, **options)
-        if isinstance(d.val, int | float):
-            train, val = photos.split(d.val, seed)
-        else:
-            paths = [d.val] if isinstance(d.val, str) else d.val
-            train, val = photos, Photos.find(paths, **options)
-        train.skipped, train.grey = photos.skipped, photos.grey
-        return train, val
-
     def batches(self, stage: PretrainStage) -> tuple[Batches, Batches]:
         """For training (this process's part) and for validation."""
-        d, seed = self.recipe.data, self.recipe.run.seed
-        world = distributed.world_size()
-        common: dict[str, Any] = {"size": stage.size, "device": self.device}
-        if d.workers:
-            common["workers"] = d.workers
-        train = Batches(
-            self.train_photos,
-            batch=max(1, stage.batch // stage.accumulate // world),
-            # Another seed for each stage: its first epoch must not repeat the last one's crops.
-            seed=seed + self.recipe.stages.index(stage),
-            augment=Augment(**d.augment.model_dump()),
-            film=Film(**d.film.model_dump()),
+        return make_batches(
+            self.recipe.data,
+            (self.train_photos, self.val_photos),
+            size=stage.size,
+            batch=stage.batch // stage.accumulate,
+            seed=self.recipe.run.seed + self.recipe.stages.index(stage),
             share=stage.share,
-            drop_last=True,
-            rank=distributed.rank(),
-            world=world,
-            **common,
+            device=self.device,
         )
-        return train, Batches(self.val_photos, batch=min(32, len(self.val_photos)), **common)
 
     def plan(self) -> list[PlannedStage]:
         """What would be done, for `--dry-run`."""
@@ -225,20 +195,8 @@ class Trainer:
 
 
 def _memory_of(net: DeOldify, loss: nn.Module, device: torch.device) -> tuple[int, int]:
-    """Bytes that stay (weights, gradients, two moments, average) and bytes that one picture of
-    `SAMPLE_SIZE` keeps for the backward pass, measured on one.
-    """
-    kept = 5 * sum(p.numel() * p.element_size() for p in net.parameters())
-    sizes: dict[int, int] = {}
-
-    def note(tensor: Tensor) -> Tensor:
-        sizes[tensor.data_ptr()] = tensor.numel() * tensor.element_size()
-        return tensor
-
+    """Bytes that stay, and bytes that one picture of `SAMPLE_SIZE` needs besides."""
     gray = torch.rand(2, 1, SAMPLE_SIZE, SAMPLE_SIZE, device=device)
-    with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
-        target = net.encode(gray.expand(-1, 3, -1, -1))
-        loss(net(net.encode(gray)), target)
-    weights = {p.data_ptr() for p in net.parameters()}
-    saved = sum(size for pointer, size in sizes.items() if pointer not in weights)
-    return kept, math.ceil(saved / 2)
+    target = net.encode(gray.expand(-1, 3, -1, -1))
+    saved = saved_for_backward(net, lambda: loss(net(net.encode(gray)), target))
+    return kept_by_training(net), math.ceil(saved / 2)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -10,8 +12,11 @@ from coloria.device import autocast
 from coloria.metrics.ciede2000 import delta_e00
 from coloria.metrics.colorfulness import colorfulness
 from coloria.models.deoldify import DeOldify
-from coloria.train.loader import Batches
+from coloria.train.loader import Batch, Batches
 from coloria.train.losses import PictureLoss
+
+Judge = Callable[[Batch], tuple[Tensor, dict[str, float]]]
+"""Colours a batch: sRGB (B, 3, H, W) inside the gamut, and more figures of it."""
 
 
 @torch.no_grad()
@@ -22,25 +27,38 @@ def validate(
     dtype: torch.dtype,
     pictures: int,
 ) -> tuple[dict[str, float], list[Tensor]]:
+    """Figures of a generator over all validation photographs, and pictures of the first ones.
+
+    Returns:
+        As :func:`measure`, and the means of the parts of the loss.
+    """
+    net.eval()
+
+    def judge(batch: Batch) -> tuple[Tensor, dict[str, float]]:
+        with autocast(batch.gray.device, dtype):
+            pred = net(net.encode(batch.gray))
+        loss(pred.float(), net.encode(batch.rgb))
+        parts = {f"val/{name}": float(part) for name, part in loss.parts.items()}
+        return joined(batch.gray, pred.float() * net.std + net.mean), parts
+
+    return measure(judge, batches, pictures)
+
+
+@torch.no_grad()
+def measure(judge: Judge, batches: Batches, pictures: int) -> tuple[dict[str, float], list[Tensor]]:
     """Figures over all validation photographs, and pictures of the first ones.
 
     Returns:
-        Means of the parts of the loss, of CIEDE2000 (lower is better; also that of the grey
+        Means of what `judge` gives, of CIEDE2000 (lower is better; also that of the grey
         picture), and of colourfulness as a share of the truth's; and columns of pictures: grey,
         result, truth.
     """
-    net.eval()
     sums: dict[str, float] = {}
     columns: list[list[Tensor]] = []
     count = 0
     for batch in batches.epoch(0):
-        with autocast(batch.gray.device, dtype):
-            pred = net(net.encode(batch.gray))
-        loss(pred.float(), net.encode(batch.rgb))
-        colored = joined(batch.gray, pred.float() * net.std + net.mean)
-        figures = {f"val/{k}": float(v) for k, v in loss.parts.items()}
-        figures |= _figures(batch.gray, colored, batch.rgb)
-        for name, value in figures.items():
+        colored, figures = judge(batch)
+        for name, value in (figures | _figures(batch.gray, colored, batch.rgb)).items():
             sums[name] = sums.get(name, 0.0) + value * len(colored)
         count += len(colored)
         if sum(len(row[0]) for row in columns) < pictures:
