@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 import torch
 import torchvision
@@ -18,11 +18,22 @@ from coloria.errors import (
     WeightsMissingError,
 )
 from coloria.models.encoders import EfficientNetLite0, Encoder
-from coloria.train.schedule import NetworkConfig
 from coloria.weightfile import read_state
 
 RESNET_ORDER = ("conv1", "bn1", "relu", "maxpool", "layer1", "layer2", "layer3", "layer4")
 """torchvision's names of the children that the encoder numbers 0 to 7."""
+
+
+class Start(Protocol):
+    """The part of a recipe that says what an encoder starts from."""
+
+    @property
+    def encoder(self) -> str:
+        """Name of the encoder."""
+
+    @property
+    def pretrained(self) -> str:
+        """`imagenet`, `none`, or the path of a weight file."""
 
 
 def lite0_path() -> Path:
@@ -53,7 +64,7 @@ def torchvision_path(weights: WeightsEnum) -> Path:
     return path
 
 
-def locate_encoder(network: NetworkConfig) -> Path | None:
+def locate_encoder(network: Start) -> Path | None:
     """The file that the encoder of a recipe starts from; None for random weights.
 
     Raises:
@@ -72,7 +83,7 @@ def locate_encoder(network: NetworkConfig) -> Path | None:
     return torchvision_path(cast(Any, weights).IMAGENET1K_V1)
 
 
-def load_encoder(encoder: Encoder, network: NetworkConfig) -> None:
+def load_encoder(encoder: Encoder, network: Start) -> None:
     """Fills the encoder with what the recipe says.
 
     Raises:

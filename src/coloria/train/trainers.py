@@ -84,6 +84,18 @@ TRAINERS: dict[str, Training] = {
         weights="coloria.train.schedule:weights",
         default="artistic-compact",
     ),
+    "eccv16": Training(
+        recipe="coloria.train.chroma_recipe:ChromaRecipe",
+        trainer="coloria.train.chroma:Trainer",
+        weights="coloria.train.chroma_recipe:weights",
+        default="eccv16",
+    ),
+    "siggraph17": Training(
+        recipe="coloria.train.chroma_recipe:ChromaRecipe",
+        trainer="coloria.train.chroma:Trainer",
+        weights="coloria.train.chroma_recipe:weights",
+        default="siggraph17-compact",
+    ),
 }
 """How each model is trained, by its name."""
 
