@@ -55,7 +55,7 @@ def _filled(
     net = build(model, config, coding).eval()
     if not any(key.endswith("weight_orig") for key in state):
         fold_weight_norms(net)
-    check_fit(model, state, net, identify(state))
+    check_fit(model, state, net.state_dict(), identify(state))
     net.load_state_dict(state)
     fold_weight_norms(net)
     return net

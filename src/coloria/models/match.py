@@ -4,24 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from coloria.errors import WeightsMismatchError
 
 
-def check_fit(model: str, state: Mapping[str, Tensor], net: nn.Module, found: str | None) -> None:
+def check_fit(
+    model: str, state: Mapping[str, Tensor], own: Mapping[str, Tensor], found: str | None
+) -> None:
     """Compares keys and shapes.
 
     Args:
         model: Which model the network is of.
         state: The tensors that came.
-        net: The network they are for.
+        own: Those of the network that they are for.
         found: Which model the tensors are of, if that can be told.
 
     Raises:
         WeightsMismatchError: They belong to another network.
     """
-    own = net.state_dict()
     wrong = sorted(k for k in own.keys() | state.keys() if _shape(own, k) != _shape(state, k))
     if not wrong:
         return

@@ -17,9 +17,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from coloria.errors import WeightsMismatchError
 from coloria.keras_backend import backend, device, keras
 from coloria.models import registry
+from coloria.models.match import check_fit
 from coloria.models.registry import Weights
 
 DOWN = (128, 128, 256, 512, 512)
@@ -95,10 +95,12 @@ class Zhang:
     minimum = 32
     """The shortest side."""
 
-    def __init__(self, config: ZhangConfig) -> None:
+    def __init__(self, config: ZhangConfig, model: Any = None) -> None:
         self.config = config
-        with device(torch.device("cpu")):
-            self.model = network(config)
+        if model is None:
+            with device(torch.device("cpu")):
+                model = network(config)
+        self.model = model
 
     def colorize(self, gray: Tensor) -> Tensor:
         """Grey (B, 1, H, W) in [0, 1], sides multiples of 32, to sRGB (B, 3, H, W), not clipped."""
@@ -170,24 +172,9 @@ def assign(model: Any, state: Mapping[str, Tensor]) -> None:
     Raises:
         WeightsMismatchError: They belong to another network.
     """
-    own = {v.path: v for v in model.weights}
-    for name in sorted(own.keys() | state.keys()):
-        wanted = tuple(own[name].shape) if name in own else None
-        came = tuple(state[name].shape) if name in state else None
-        if wanted != came:
-            raise WeightsMismatchError(_mismatch(name, wanted, came, state))
-    for name, variable in own.items():
-        variable.assign(state[name].numpy())
-
-
-def _mismatch(name: str, wanted: Any, came: Any, state: Mapping[str, Tensor]) -> str:
-    found = registry.identify(state)
-    if found not in (None, "zhang"):
-        return (
-            f"wanted weights of 'zhang'; these are weights of {found!r}: "
-            f"use the model {found!r}, or another file"
-        )
-    return f"wanted weights of 'zhang' with {name!r} of shape {wanted}; came {came}"
+    check_fit("zhang", state, variables(model), registry.identify(state))
+    for variable in model.weights:
+        variable.assign(state[variable.path].numpy())
 
 
 def convert(
