@@ -16,6 +16,7 @@ from typing import Any
 import click
 
 from coloria import errors
+from coloria.config import Recipe
 from coloria.models.registry import MODELS
 from coloria.released import RELEASED, generators
 
@@ -115,8 +116,27 @@ def recipe() -> str:
     """Every field of a NoGAN recipe, by its place."""
     from coloria.train.schedule import NoGanRecipe
 
-    schema = NoGanRecipe.model_json_schema()
-    return table(("key", "value", "default", "meaning"), list(_fields(schema, schema, "")))
+    return _recipe_table(NoGanRecipe)
+
+
+def recipe_chroma() -> str:
+    """What a recipe of eccv16 or siggraph17 has beside the fields of all recipes."""
+    from coloria.train.chroma_recipe import ChromaRecipe
+
+    return _recipe_table(ChromaRecipe, own=True)
+
+
+def _recipe_table(kind: type[Recipe], *, own: bool = False) -> str:
+    """The fields of a recipe, or only those that not every recipe has."""
+    schema = kind.model_json_schema()
+    common = Recipe.model_fields.keys() - {"model"} if own else ()
+    rows = [row for row in _fields(schema, schema, "") if _first(row) not in common]
+    return table(("key", "value", "default", "meaning"), rows)
+
+
+def _first(row: tuple[str, ...]) -> str:
+    """The first part of a row's key."""
+    return row[0].strip("`").partition(".")[0]
 
 
 def _fields(whole: dict[str, Any], part: dict[str, Any], place: str) -> Iterator[tuple[str, ...]]:
@@ -242,6 +262,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "released": released,
     "commands": commands,
     "recipe": recipe,
+    "recipe-chroma": recipe_chroma,
     "recipes": recipes,
     "errors": error_tree,
     "tones": tones,
