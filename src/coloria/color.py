@@ -21,6 +21,16 @@ from torch import Tensor
 
 from coloria.errors import OptionError
 
+SRGB_TO_XYZ = (
+    (0.412453, 0.357580, 0.180423),
+    (0.212671, 0.715160, 0.072169),
+    (0.019334, 0.119193, 0.950227),
+)
+"""Linear sRGB to XYZ, as kornia has it; for code in other frameworks."""
+
+WHITE_XYZ = (0.95047, 1.0, 1.08883)
+"""D65, as kornia has it."""
+
 GAMUT_TOLERANCE = 1e-4
 """How far outside [0, 1] an sRGB value may lie before its chroma is reduced; a 16-bit step is
 1.5e-5, an 8-bit step 4e-3."""

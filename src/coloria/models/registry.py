@@ -92,7 +92,7 @@ class Architecture:
     supervised: bool
     """As the comparison this table follows has it: trained on pairs alone, without a critic."""
     parameters: int
-    """Of the released generator."""
+    """Of the released generator, or of the full network."""
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,7 @@ class Model:
     paper: str
     year: int
     licence: str
-    """Of the released weights."""
+    """Of the released weights; empty if nobody has published any."""
     architecture: Architecture
     aliases: tuple[str, ...] = ()
     render_factor: int | None = None
@@ -158,6 +158,20 @@ MODELS: dict[str, Model] = {
         aliases=("stablex",),
         render_factor=35,
         tiny={"encoder": "efficientnet_lite0", "decoder": "wide", "factor": 0.0625, "middle": 0.1},
+    ),
+    "zhang": Model(
+        name="zhang",
+        title="Plain Keras U-Net",
+        summary="a plain network, small and fast; enough for simple scenes",
+        module="coloria.models.zhang",
+        paper="a plain U-Net, named after the author of eccv16 and siggraph17",
+        year=2024,
+        licence="",
+        architecture=Architecture(
+            unet=True, resnet=None, cnn=True, gan=False, supervised=True, parameters=9_602_766
+        ),
+        aliases=("cnn",),
+        tiny={"width": 0.0625},
     ),
     "eccv16": Model(
         name="eccv16",

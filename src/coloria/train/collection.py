@@ -1,4 +1,4 @@
-"""From a recipe's `data` to photographs and batches, for every trainer in PyTorch."""
+"""From a recipe's `data` to photographs and batches, for every trainer."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 import torch
 
 from coloria.config import DataConfig
+from coloria.errors import DataError
 from coloria.train import distributed
 from coloria.train.augment import Augment
 from coloria.train.data import Photos
@@ -20,11 +21,19 @@ VAL_BATCH = 32
 """Photographs validated at a time."""
 
 
-def find_photos(data: DataConfig, seed: int) -> tuple[Photos, Photos]:
+def find_photos(
+    data: DataConfig, seed: int, first: float | int | None = None
+) -> tuple[Photos, Photos]:
     """The photographs to train on and those to validate on.
 
+    Args:
+        data: Where they are, and which of them are used.
+        seed: Of every choice.
+        first: Train on so many of them (or that share), the first ones by name, and validate on
+            all others; None leaves it to ``data.val``.
+
     Raises:
-        DataError: A source is missing, or nothing in it can be used.
+        DataError: A source is missing, nothing in it can be used, or one part would be empty.
     """
     options: dict[str, Any] = {
         "seed": seed,
@@ -33,13 +42,26 @@ def find_photos(data: DataConfig, seed: int) -> tuple[Photos, Photos]:
         "cache_bytes": None if data.cache_gb is None else int(data.cache_gb * 1e9),
     }
     photos = Photos.find(resolve_sources(None, data.train), limit=data.limit, **options)
-    if isinstance(data.val, int | float):
+    if first is not None:
+        train, val = _by_index(photos, first)
+    elif isinstance(data.val, int | float):
         train, val = photos.split(data.val, seed)
     else:
         paths = [data.val] if isinstance(data.val, str) else data.val
         train, val = photos, Photos.find(paths, **options)
     train.skipped, train.grey = photos.skipped, photos.grey
     return train, val
+
+
+def _by_index(photos: Photos, first: float | int) -> tuple[Photos, Photos]:
+    count = round(first * len(photos)) if isinstance(first, float) else first
+    if not 0 < count < len(photos):
+        raise DataError(
+            f"wanted the first {first} of the photographs for training and the rest for the test; "
+            f"there are {len(photos)} that can be used: give more photographs, or another number "
+            "or share, for example --set split=0.95"
+        )
+    return photos.split_at(count)
 
 
 def make_batches(

@@ -137,6 +137,11 @@ class Photos:
         order = np.random.default_rng(seed).permutation(len(self))
         return self._part(order[count:]), self._part(order[:count])
 
+    def split_at(self, count: int) -> tuple[Photos, Photos]:
+        """The first `count` photographs, and the others."""
+        rows = np.arange(len(self))
+        return self._part(rows[:count]), self._part(rows[count:])
+
     def _part(self, rows: NDArray[np.int64]) -> Photos:
         return Photos(self._store, [self._entries[row] for row in sorted(rows)])
 

@@ -96,6 +96,13 @@ TRAINERS: dict[str, Training] = {
         weights="coloria.train.chroma_recipe:weights",
         default="siggraph17-compact",
     ),
+    "zhang": Training(
+        recipe="coloria.train.keras_recipe:KerasRecipe",
+        trainer="coloria.train.keras_unet:Trainer",
+        weights="coloria.train.keras_recipe:weights",
+        default="zhang-compact",
+        torchrun=False,
+    ),
 }
 """How each model is trained, by its name."""
 
