@@ -75,7 +75,7 @@ class Siggraph17(LabNet):
 
     def bins(self) -> Tensor:
         """(529, 2) a*, b* of the classes."""
-        return grid_bins().to(self.model_class[0].weight.device)
+        return grid_bins().to(next(self.parameters()).device)
 
     def from_lightness(
         self,

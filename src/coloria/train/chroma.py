@@ -265,7 +265,7 @@ class Trainer:
         for group in optimizer.param_groups:
             group["lr"] = rate
         optimizer.zero_grad(set_to_none=True)
-        scaler.scale(loss).backward()
+        torch.autograd.backward(scaler.scale(loss))
         distributed.average_gradients(self.net.parameters())
         scaler.step(optimizer)
         scaler.update()
