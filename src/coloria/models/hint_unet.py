@@ -31,9 +31,9 @@ class HintUNetConfig:
     """Its shape; the defaults are those of the network that ships with the package."""
 
     encoder: Literal["efficientnet_lite0"] = "efficientnet_lite0"
-    factor: float = 0.5
+    factor: float = 0.65
     """Width of the decoder's blocks, as a share of the channels they join."""
-    middle: int = 80
+    middle: int = 64
     """Channels of the block at the deepest map."""
     hints: int = 8
     """Channels that the hints get beside each of the encoder's maps."""
