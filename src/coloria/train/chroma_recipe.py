@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any, Literal
@@ -15,9 +14,7 @@ from coloria.models.eccv16 import Eccv16Config
 from coloria.models.hint_unet import HintUNetConfig
 from coloria.models.registry import Weights
 from coloria.models.siggraph17 import Siggraph17Config
-
-WARM_UP_DIV = 25.0
-"""The warm-up begins at this fraction of the learning rate."""
+from coloria.train.stages import ScheduledStage
 
 
 class ChromaNetwork(Strict):
@@ -121,21 +118,9 @@ class ChromaOptimizer(Strict):
     )
 
 
-class ChromaStage(Strict):
+class ChromaStage(ScheduledStage):
     """Training at one size and one rate."""
 
-    name: str = Field(pattern=r"^[\w.-]+$", description="short name, used for files")
-    size: int = Field(ge=32, multiple_of=8, description="side of the square crops, pixels")
-    batch: int = Field(gt=0, description="pictures a step, over all processes")
-    epochs: int = Field(default=1, gt=0, description="passes over the data")
-    share: float = Field(default=1.0, gt=0, le=1, description="share of the data in an epoch, 0..1")
-    lr: float = Field(gt=0, description="learning rate, the largest one of a cosine")
-    schedule: Literal["constant", "cosine"] = Field(
-        default="constant", description="constant, or falling to 0 along half a cosine"
-    )
-    warm_up: float = Field(
-        default=0.0, ge=0, lt=1, description="share of the steps in which the rate rises"
-    )
     shared: Literal["both", "classes", "colours"] = Field(
         default="both", description="siggraph17: which head moves the layers that both share"
     )
@@ -149,17 +134,6 @@ class ChromaStage(Strict):
     train: Literal["all", "decoder"] = Field(
         default="all", description="what moves: all, or all but the encoder"
     )
-    skip: bool = Field(default=False, description="leave this stage out")
-
-    def rate(self, done: int, steps: int) -> float:
-        """The learning rate after so many of its steps."""
-        warm = self.warm_up * steps
-        if done < warm:
-            low = self.lr / WARM_UP_DIV
-            return low + (self.lr - low) * done / warm
-        if self.schedule == "constant":
-            return self.lr
-        return self.lr * (1 + math.cos(math.pi * (done - warm) / (steps - warm))) / 2
 
 
 class ChromaRecipe(Recipe):

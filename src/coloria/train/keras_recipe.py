@@ -11,8 +11,9 @@ from pydantic import Field, model_validator
 from coloria.config import Probability, Recipe, Strict
 from coloria.models.registry import Weights
 from coloria.models.zhang import ZhangConfig
+from coloria.train.stages import ScheduledStage
 
-__all__ = ["KerasLoss", "KerasNetwork", "KerasOptimizer", "KerasRecipe", "weights"]
+__all__ = ["KerasLoss", "KerasNetwork", "KerasRecipe", "KerasStage", "weights"]
 
 
 class KerasNetwork(Strict):
@@ -47,18 +48,10 @@ class KerasLoss(Strict):
         return self
 
 
-class KerasOptimizer(Strict):
-    """Adam, with Keras' own moments."""
+class KerasStage(ScheduledStage):
+    """Training at one size, with a new Adam of Keras' own moments."""
 
-    lr: float = Field(default=1e-3, gt=0, description="largest learning rate")
-    decay: Literal["none", "cosine"] = Field(
-        default="none", description="whether the learning rate falls to 0 towards the end"
-    )
-    warmup: Probability = Field(
-        default=0.0,
-        lt=1,
-        description="share of the steps in which it rises first; only with cosine, 0..1",
-    )
+    size: int = Field(ge=32, multiple_of=32, description="side of the square crops, pixels")
 
 
 class KerasRecipe(Recipe):
@@ -67,13 +60,6 @@ class KerasRecipe(Recipe):
     model: Literal["zhang"] = Field(description="which model the weights are for")
     network: KerasNetwork = Field(default=KerasNetwork(), description="the network")
     losses: KerasLoss = Field(default=KerasLoss(), description="the loss")
-    optimizer: KerasOptimizer = Field(default=KerasOptimizer(), description="the optimiser")
-    size: int = Field(
-        default=160, ge=32, multiple_of=32, description="side of the square crops, pixels"
-    )
-    batch: int = Field(default=60, gt=0, description="pictures a step, over all GPUs")
-    epochs: int = Field(default=50, gt=0, description="passes over the data")
-    share: float = Field(default=1.0, gt=0, le=1, description="share of the data in an epoch, 0..1")
     split: float | int | None = Field(
         default=None,
         gt=0,
@@ -83,19 +69,21 @@ class KerasRecipe(Recipe):
     patience: int | None = Field(
         default=None,
         gt=0,
-        description="epochs without a better figure after which training ends, with the weights "
-        "of the best one; none: all epochs",
+        description="epochs without a better figure after which a stage ends, with the weights of "
+        "the best one; none: all epochs",
     )
     watch: Literal["ciede2000", "mae"] = Field(
         default="ciede2000", description="the figure of the test part that patience looks at"
     )
+    stages: list[KerasStage] = Field(min_length=1, description="what is done, in order")
 
     @model_validator(mode="after")
-    def _fits(self) -> KerasRecipe:
+    def _agrees(self) -> KerasRecipe:
+        names = [stage.name for stage in self.stages]
+        if len(set(names)) < len(names):
+            raise ValueError(f"every stage needs a name of its own; got {', '.join(names)}")
         if self.run.ema is not None:
             raise ValueError("run.ema: this trainer keeps no average of the weights; leave it out")
-        if self.optimizer.warmup and self.optimizer.decay == "none":
-            raise ValueError("optimizer.warmup goes with decay: cosine")
         return self
 
     def shape(self) -> ZhangConfig:

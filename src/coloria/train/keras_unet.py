@@ -2,15 +2,13 @@
 
 The recipe is a plain one: Adam on the mean absolute error of pairs of pictures. Photographs, run
 folder, records and checkpoints are those of every training here; a run can be interrupted at any
-moment and goes on after its last checkpoint.
+moment and goes on after its last checkpoint. Each stage makes a new optimiser.
 """
 
 from __future__ import annotations
 
-import logging
 import math
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,27 +16,21 @@ import torch
 from torch import Tensor
 
 from coloria.errors import NonFiniteLossError
-from coloria.keras_backend import backend, device, keras, no_settings_file
+from coloria.keras_backend import backend, keras
 from coloria.models.zhang import Zhang, assign, network, variables
 from coloria.train.checkpoint import seed_all
 from coloria.train.collection import find_photos, make_batches
 from coloria.train.keras_data import Feed
 from coloria.train.keras_device import Place, place
+from coloria.train.keras_files import write_files
 from coloria.train.keras_losses import make_loss, metrics
-from coloria.train.keras_recipe import KerasRecipe
+from coloria.train.keras_recipe import KerasRecipe, KerasStage
 from coloria.train.loader import Batch, Batches
-from coloria.train.log import written
 from coloria.train.preflight import PlannedStage, Preflight
 from coloria.train.run import Run
 from coloria.train.sources import resolve_sources
 from coloria.train.stage_record import StageRecord
 from coloria.train.validate import joined, measure
-
-STAGE = "fit"
-"""Name of the only stage in the records."""
-
-SMOOTH_START = 25
-"""The rate rises from this part of the largest one, as in the other recipes."""
 
 
 class Trainer:
@@ -62,17 +54,16 @@ class Trainer:
         gpus: int = 0,
     ) -> None:
         self.recipe = recipe
-        self.place: Place = self._preflight(checks or Preflight(), device, gpus)
-        seed_all(recipe.run.seed)  # Keras draws its seeds from these; its own way loads TensorFlow
+        self.place = self._preflight(checks or Preflight(), device, gpus)
+        # Keras draws its own seeds from these; its own way to do this loads TensorFlow.
+        seed_all(recipe.run.seed)
         self.train_photos, self.val_photos = find_photos(recipe.data, recipe.run.seed, recipe.split)
-        self.train_batches, self.val_batches = self._batches()
         with self.place.scope():
             self.model = network(recipe.shape(), recipe.network.dropout, self.place.policy)
-            self._compile()
         self.net = Zhang(recipe.shape(), self.model)
         self.step = 0
         self.best: dict[str, Any] | None = None
-        """Figure, epochs since, and weights of the best epoch, with ``patience``."""
+        """Figure, epochs since, and weights of the stage's best epoch, with ``patience``."""
 
     def _preflight(self, checks: Preflight, device: str, gpus: int) -> Place:
         with checks.collect():
@@ -84,134 +75,202 @@ class Trainer:
         assert found is not None  # else check() has raised
         return found
 
-    def _batches(self) -> tuple[Batches, Batches]:
+    def batches(self, stage: KerasStage) -> tuple[Batches, Batches]:
+        """For training and for validation."""
         recipe = self.recipe
         return make_batches(
             recipe.data,
             (self.train_photos, self.val_photos),
-            size=recipe.size,
-            batch=recipe.batch,
-            seed=recipe.run.seed,
-            share=recipe.share,
+            size=stage.size,
+            batch=stage.batch,
+            seed=recipe.run.seed + recipe.stages.index(stage),
+            share=stage.share,
             device=self.place.batches,
-        )
-
-    def _compile(self) -> None:
-        losses = self.recipe.losses
-        loss = make_loss(losses.mae, losses.lab, losses.beta, losses.emphasis)
-        adam = keras().optimizers.Adam(self._rate())
-        self.model.compile(adam, loss, metrics=metrics())
-        self.model.optimizer.build(self.model.trainable_variables)
-
-    def _rate(self) -> Any:
-        config, steps = self.recipe.optimizer, len(self.train_batches) * self.recipe.epochs
-        if config.decay == "none":
-            return config.lr
-        rising = round(config.warmup * steps)
-        return keras().optimizers.schedules.CosineDecay(
-            config.lr / SMOOTH_START if rising else config.lr,
-            steps - rising,
-            warmup_target=config.lr if rising else None,
-            warmup_steps=rising,
         )
 
     def plan(self) -> list[PlannedStage]:
         """What would be done, for ``--dry-run``."""
-        recipe = self.recipe
-        steps = len(self.train_batches) * recipe.epochs
-        row = (STAGE, recipe.size, recipe.batch, recipe.epochs, steps, steps * recipe.batch)
-        return [PlannedStage(*row, self._memory(), f"Keras on {backend()}")]
+        rows = []
+        for stage in self.recipe.stages:
+            steps = 0 if stage.skip else len(self.batches(stage)[0]) * stage.epochs
+            row = (stage.name, stage.size, stage.batch, stage.epochs, steps, steps * stage.batch)
+            note = "skipped" if stage.skip else f"Keras on {backend()}"
+            rows.append(PlannedStage(*row, self._memory(stage), note))
+        return rows
 
-    def _memory(self) -> int:
+    def _memory(self, stage: KerasStage) -> int:
         """Bytes of a step, estimated: weights, gradients and two moments; outputs of all layers
         and their gradients.
         """
-        recipe, layers = self.recipe, self.model.layers[1:]
-        every = keras().Model(self.model.inputs, [layer.output for layer in layers])
-        pictures = keras().KerasTensor((recipe.batch, recipe.size, recipe.size, 3))
-        values = sum(math.prod(out.shape) for out in every.compute_output_spec(pictures))
+        outputs = [layer.output for layer in self.model.layers[1:]]
+        pictures = keras().KerasTensor((stage.batch, stage.size, stage.size, 3))
+        shapes = keras().Model(self.model.inputs, outputs).compute_output_spec(pictures)
+        values = sum(math.prod(tensor.shape) for tensor in shapes)
         return int(4 * (4 * self.model.count_params() + 2 * values))
 
     # -------------------------------------------------------------- the run
 
     def train(self, run: Run[KerasRecipe] | None, state: dict[str, Any] | None = None) -> None:
-        """Does all epochs, or those that are left, and writes what they gave.
+        """Does all stages, or those that are left, and writes what they gave.
 
         Args:
             run: The run folder.
             state: What :meth:`state` gave, of the checkpoint to go on from.
         """
         assert run is not None  # there is only the main process
-        recipe, batches = self.recipe, self.train_batches
-        first, start = self._restore(state) if state else (0, 0)
-        record = StageRecord(run, recipe.run, STAGE, recipe.size, batches, recipe.epochs)
-        with self.place.scope(), record.running(first * len(batches) + start):
-            if 0 < start < len(batches):  # the rest of an epoch: a pass of another length
-                self._fit(record, Feed(batches, start), first, first + 1)
-                first += 1
-            elif start:
-                first = self._end(record, first)
-            if first < recipe.epochs:
-                self._fit(record, Feed(batches), first, recipe.epochs)
-        run.save(self.step, self.state(recipe.epochs), STAGE)
-        with written(run.folder):
-            self._write(run.folder)
+        if state:
+            self._restore(state)
+        for index, stage in enumerate(self.recipe.stages):
+            if state and index < state["stage"]:
+                continue
+            if stage.skip:
+                run.timing.skip(stage.name, stage.size)
+                continue
+            resumed = state if state and index == state["stage"] and state["optimizer"] else None
+            with self.place.scope():
+                self._stage(run, index, stage, resumed)
+            run.save(self.step, self.state(index + 1), stage.name)
+        write_files(self.model, self.recipe, run.folder)
 
-    def _fit(self, record: StageRecord, feed: Feed, first: int, last: int) -> None:
+    def _stage(
+        self,
+        run: Run[KerasRecipe],
+        index: int,
+        stage: KerasStage,
+        resumed: dict[str, Any] | None,
+    ) -> None:
+        train, valid = self.batches(stage)
+        self._compile(stage, resumed)
+        first, start = (resumed["epoch"], resumed["batch"]) if resumed else (0, 0)
+        record = StageRecord(run, self.recipe.run, stage.name, stage.size, train, stage.epochs)
+        steps = _Steps(self, index, stage, record, valid)
+        with record.running(first * len(train) + start):
+            if start == len(train):  # interrupted between its last step and its validation
+                first, start = first + 1 if steps.end(first) else stage.epochs, 0
+            if start:  # the rest of an epoch: a pass of another length
+                steps.fit(Feed(train, start), first, first + 1)
+                first = stage.epochs if self.model.stop_training else first + 1
+            if first < stage.epochs:
+                steps.fit(Feed(train), first, stage.epochs)
+        if self.best:
+            assign(self.model, self.best["net"])
+            self.best = None
+
+    def _compile(self, stage: KerasStage, resumed: dict[str, Any] | None) -> None:
+        losses = self.recipe.losses
+        loss = make_loss(losses.mae, losses.lab, losses.beta, losses.emphasis)
+        self.model.compile(keras().optimizers.Adam(stage.lr), loss, metrics=metrics())
+        self.model.optimizer.build(self.model.trainable_variables)
+        if resumed:
+            _give(self.model.optimizer.variables, resumed["optimizer"])
+
+    # -------------------------------------------------------------- checkpoints
+
+    def state(self, stage: int, **more: Any) -> dict[str, Any]:
+        """Everything a continuation needs."""
+        return {
+            "stage": stage,
+            "epoch": 0,
+            "batch": 0,
+            "step": self.step,
+            "net": variables(self.model),
+            "seeds": _take(self._seeds()),
+            "best": self.best,
+            "optimizer": None,
+            **more,
+        }
+
+    def optimizer_state(self) -> list[Tensor]:
+        """Moments and counts, in the optimiser's own order."""
+        return _take(self.model.optimizer.variables)
+
+    def _restore(self, state: dict[str, Any]) -> None:
         with self.place.scope():
-            try:
-                self.model.fit(
-                    feed.dataset(),
-                    initial_epoch=first,
-                    epochs=last,
-                    shuffle=False,  # the batches are, already
-                    verbose=0,
-                    callbacks=[_callback(self, record, feed)],
-                )
-            except Exception:
-                if feed.error:
-                    raise feed.error from None
-                raise
+            assign(self.model, state["net"])
+            _give(self._seeds(), state["seeds"])
+        self.step, self.best = state["step"], state["best"]
 
-    def _batch(self, record: StageRecord, epoch: int, done: int, logs: Mapping[str, float]) -> None:
-        """After an optimiser step; the figures are means over the epoch so far."""
-        self.step += 1
+    def _seeds(self) -> list[Any]:
+        """Where the random numbers of Dropout stand."""
+        weights = {id(variable) for variable in self.model.weights}
+        return [v for v in self.model.non_trainable_variables if id(v) not in weights]
+
+
+class _Steps:
+    """The steps of one stage: what ``fit`` calls."""
+
+    def __init__(
+        self, trainer: Trainer, index: int, stage: KerasStage, record: StageRecord, valid: Batches
+    ) -> None:
+        self.trainer, self.model, self.recipe = trainer, trainer.model, trainer.recipe
+        self.index, self.stage, self.record, self.valid = index, stage, record, valid
+
+    def fit(self, feed: Feed, first: int, last: int) -> None:
+        """Epochs `first` to `last` - 1."""
+        try:
+            self.model.fit(
+                feed.dataset(),
+                initial_epoch=first,
+                epochs=last,
+                shuffle=False,  # the batches are, already
+                verbose=0,
+                callbacks=[_callback(self, feed)],
+            )
+        except Exception:
+            if feed.error:
+                raise feed.error from None
+            raise
+
+    def begin(self, epoch: int, done: int) -> None:
+        """Before a step: sets its learning rate."""
+        at = epoch * len(self.record.batches) + done
+        self.model.optimizer.learning_rate = self.stage.rate(at, self.record.steps)
+
+    def step(self, epoch: int, done: int, logs: Mapping[str, float]) -> None:
+        """After a step; the figures are Keras' means over the epoch so far."""
+        self.trainer.step += 1
         if not math.isfinite(logs["loss"]):
             raise NonFiniteLossError(
-                f"epoch {epoch}, step {self.step}: the loss is {logs['loss']}; stopped, the last "
-                "checkpoint is from before it: go on from it with a smaller rate, --resume RUN "
-                "--set optimizer.lr=..., or with --set run.precision=fp32"
+                f"stage {self.stage.name}, epoch {epoch}, step {self.trainer.step}: the loss is "
+                f"{logs['loss']}; the last checkpoint is from before that: go on from it with a "
+                f"smaller rate, --resume RUN --set stages.{self.index}.lr=..., or with --set "
+                "run.precision=fp32"
             )
         rate = float(keras().ops.convert_to_numpy(self.model.optimizer.learning_rate))
         figures = {f"train/{name}": float(value) for name, value in logs.items()}
-        record.step(self.step, epoch, {"train/lr": rate, **figures})
-        record.checkpoint(self.step, lambda: self.state(epoch, done))
+        self.record.step(self.trainer.step, epoch, {"train/lr": rate, **figures})
+        self.record.checkpoint(
+            self.trainer.step,
+            lambda: self.trainer.state(
+                self.index, epoch=epoch, batch=done, optimizer=self.trainer.optimizer_state()
+            ),
+        )
 
-    def _end(self, record: StageRecord, epoch: int) -> int:
-        """After an epoch: validates, remembers the best; the epoch that comes next."""
+    def end(self, epoch: int) -> bool:
+        """After an epoch: validates and remembers the best; whether to go on."""
         figures: dict[str, float] = {}
 
         def validate() -> tuple[Mapping[str, float], list[Tensor]]:
-            found, columns = measure(self._judge, self.val_batches, self.recipe.run.pictures)
+            found, columns = measure(self._judge, self.valid, self.recipe.run.pictures)
             figures.update(found)
             return found, columns
 
-        record.epoch(self.step, epoch, validate)
-        return self.recipe.epochs if self._enough(figures) else epoch + 1
+        self.record.epoch(self.trainer.step, epoch, validate)
+        return self._go_on(figures[f"val/{self.recipe.watch}"])
 
-    def _enough(self, figures: Mapping[str, float]) -> bool:
-        """Whether there was no better epoch for as long as the recipe waits."""
+    def _go_on(self, value: float) -> bool:
         if self.recipe.patience is None:
-            return False
-        value = figures[f"val/{self.recipe.watch}"]
-        if self.best is None or value < self.best["value"]:
-            self.best = {"value": value, "waited": 0, "net": variables(self.model)}
+            return True
+        best = self.trainer.best
+        if best is None or value < best["value"]:
+            best = {"value": value, "waited": 0, "net": variables(self.model)}
         else:
-            self.best["waited"] += 1
-        return bool(self.best["waited"] >= self.recipe.patience)
+            best = {**best, "waited": best["waited"] + 1}
+        self.trainer.best = best
+        return bool(best["waited"] < self.recipe.patience)
 
     def _judge(self, batch: Batch) -> tuple[Tensor, dict[str, float]]:
-        rgb, truth = self.net.colorize(batch.gray).float(), batch.rgb
+        rgb, truth = self.trainer.net.colorize(batch.gray).float(), batch.rgb
         same = rgb.argmax(dim=1) == truth.argmax(dim=1)
         figures = {
             "val/mae": float((rgb - truth).abs().mean()),
@@ -219,85 +278,32 @@ class Trainer:
         }
         return joined(batch.gray, rgb), figures
 
-    # -------------------------------------------------------------- checkpoints and results
 
-    def state(self, epoch: int, batch: int = 0) -> dict[str, Any]:
-        """Everything a continuation needs."""
-        return {
-            "epoch": epoch,
-            "batch": batch,
-            "step": self.step,
-            "net": variables(self.model),
-            "optimizer": [_tensor(v) for v in self.model.optimizer.variables],
-            "seeds": [_tensor(v) for v in self._seeds()],
-            "best": self.best,
-        }
-
-    def _restore(self, state: dict[str, Any]) -> tuple[int, int]:
-        """Takes up a checkpoint; the epoch to go on with, and how many of its batches are done."""
-        with self.place.scope():
-            assign(self.model, state["net"])
-            own = [*self.model.optimizer.variables, *self._seeds()]
-            for variable, value in zip(own, [*state["optimizer"], *state["seeds"]], strict=True):
-                variable.assign(value.numpy())
-        self.step, self.best = state["step"], state["best"]
-        return state["epoch"], state["batch"]
-
-    def _seeds(self) -> list[Any]:
-        """Where the random numbers of Dropout stand."""
-        weights = {id(v) for v in self.model.weights}
-        return [v for v in self.model.non_trainable_variables if id(v) not in weights]
-
-    def _write(self, folder: Path) -> None:
-        """The network in both of Keras' own forms, and as our weight file."""
-        from coloria.export import export
-
-        name = self.recipe.model
-        with device(torch.device("cpu")):
-            model = network(self.recipe.shape(), self.recipe.network.dropout)
-            assign(model, self.best["net"] if self.best else variables(self.model))
-            save(model, self.recipe.optimizer.lr, folder / name)
-        export(folder, folder / f"{name}.safetensors")
-
-
-def save(model: Any, lr: float, path: Path) -> None:
-    """Writes ``path.keras`` and ``path.h5``, Keras' legacy form.
-
-    Compiled with what Keras knows by itself, so that they load where this package is not.
-    """
-    of = keras()
-    adam, mae = of.optimizers.Adam(lr), of.losses.MeanAbsoluteError()
-    model.compile(adam, mae, metrics=[of.metrics.CategoricalAccuracy("accuracy")])
-    legacy = logging.getLogger("absl")  # warns of the legacy form; that it is one is said above
-    level = legacy.level
-    legacy.setLevel(logging.ERROR)
-    try:
-        with no_settings_file():  # Keras loads TensorFlow here where it is installed
-            for suffix in (".keras", ".h5"):
-                hidden = path.with_name(f".{path.name}{suffix}")  # Keras goes by the suffix
-                model.save(hidden)
-                hidden.replace(path.with_name(f"{path.name}{suffix}"))
-    finally:
-        legacy.setLevel(level)
-
-
-def _tensor(variable: Any) -> Tensor:
-    value = np.array(keras().ops.convert_to_numpy(variable))
-    return torch.from_numpy(value.astype(np.int64) if value.dtype.kind == "u" else value)
-
-
-def _callback(trainer: Trainer, record: StageRecord, feed: Feed) -> Any:
-    """Tells the trainer where ``fit`` is."""
+def _callback(steps: _Steps, feed: Feed) -> Any:
+    """Where ``fit`` is, told to the steps."""
 
     class Callback(keras().callbacks.Callback):  # type: ignore[misc]
         def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
             feed.epoch = epoch
 
+        def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
+            steps.begin(feed.epoch, feed.start + batch)
+
         def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-            trainer._batch(record, feed.epoch, feed.start + batch + 1, logs)
+            steps.step(feed.epoch, feed.start + batch + 1, logs)
 
         def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-            if trainer._end(record, epoch) > epoch + 1:
-                self.model.stop_training = True
+            self.model.stop_training = not steps.end(epoch)
 
     return Callback()
+
+
+def _take(variables: list[Any]) -> list[Tensor]:
+    """Copies of Keras variables; whole numbers without a sign become int64."""
+    values = [np.array(keras().ops.convert_to_numpy(variable)) for variable in variables]
+    return [torch.from_numpy(v.astype(np.int64) if v.dtype.kind == "u" else v) for v in values]
+
+
+def _give(variables: list[Any], values: list[Tensor]) -> None:
+    for variable, value in zip(variables, values, strict=True):
+        variable.assign(value.numpy())
