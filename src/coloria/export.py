@@ -17,6 +17,7 @@ from coloria.models.fold import fold_weight_norms
 from coloria.train.checkpoint import Checkpoints, load
 from coloria.train.environment import git_commit
 from coloria.train.log import COLUMNS
+from coloria.train.pick import choose
 from coloria.train.run import changes_of, read_recipe
 from coloria.train.schedule import NoGanRecipe
 from coloria.weightfile import Card, read_state, write_state
@@ -35,6 +36,7 @@ def export(
     *,
     model: str | None = None,
     stage: str | None = None,
+    pick: int | None = None,
     terms: str = OWN_TERMS,
     data: str = "",
 ) -> Path:
@@ -44,7 +46,9 @@ def export(
         source: A run folder of ``coloria train``, or a weight file that the model can load.
         target: The file to write, ending in .safetensors.
         model: For a weight file without a card: which model it is of.
-        stage: For a run: take the weights from the end of this stage, not the newest.
+        stage: For a run: take the weights from the end of this stage.
+        pick: For a run with adversarial stages: take the scored checkpoint of this step. Without
+            it, the recipe's rule chooses among them; a run without any gives its newest weights.
         terms: For a run: under which terms the weights may be used.
         data: For a run: what the weights were trained on, for the card.
 
@@ -58,7 +62,7 @@ def export(
         raise OptionError(f"the target must end in {SUFFIX}; got {target.name!r}")
     source = Path(source).expanduser()
     if source.is_dir():
-        net, card = _of_run(source, stage, terms, data)
+        net, card = _of_run(source, stage, pick, terms, data)
     elif source.is_file():
         net, card = _of_file(source, model)
     else:
@@ -67,38 +71,35 @@ def export(
     return target
 
 
-def _of_run(folder: Path, stage: str | None, terms: str, data: str) -> tuple[DeOldify, Card]:
+def _of_run(
+    folder: Path, stage: str | None, pick: int | None, terms: str, data: str
+) -> tuple[DeOldify, Card]:
     recipe = read_recipe(folder, NoGanRecipe)
-    path, whole = _checkpoint(folder, stage)
-    state: dict[str, Any] = whole["state"]
-    net = DeOldify(recipe.network.shape(), recipe.network.coding())
-    # The average is what was validated.
-    net.load_state_dict(state["ema"]["average"] if state["ema"] else state["net"])
-    figures = _figures(folder / "log.csv", int(whole["step"]))
+    chosen = None if stage else choose(folder, pick, recipe.pick.colorfulness)
+    if chosen:
+        step, path = chosen[0].step, chosen[1]
+        net = _filled(recipe.model, *read_state(path))
+    else:
+        path, whole = _checkpoint(folder, stage)
+        step, state = int(whole["step"]), whole["state"]
+        net = DeOldify(recipe.network.shape(), recipe.network.coding())
+        # The average is what was validated.
+        net.load_state_dict(state["ema"]["average"] if state["ema"] else state["net"])
     settings = recipe.model_dump(mode="json")
-    settings["data"]["train"] = None  # where a file was trained is nobody's business
+    settings["data"]["train"] = settings["start"] = (
+        None  # where it was trained is nobody's business
+    )
     provenance = {
         "recipe": settings,
         "changed on the way": changes_of(folder),
-        "steps": int(whole["step"]),
+        "steps": step,
         "checkpoint": path.name,
         "commit": git_commit(),
         "coloria": __version__,
         "data": data,
-        "figures": figures,
+        "figures": _figures(folder / "log.csv", step),
     }
-    return net, Card(
-        model=recipe.model,
-        config=net.card_config(),
-        preprocessing={
-            **asdict(net.coding),
-            "resize": recipe.resize,
-            "mirror": recipe.mirror,
-        },
-        default_size=recipe.default_size,
-        provenance=provenance,
-        terms=terms,
-    )
+    return net, recipe.card(provenance, terms)
 
 
 def _checkpoint(folder: Path, stage: str | None) -> tuple[Path, dict[str, Any]]:

@@ -41,6 +41,7 @@ RELEASED: dict[str, UNetConfig] = {
 
 COMPACT: dict[str, UNetConfig] = {
     "artistic": UNetConfig("efficientnet_lite0", "deep", 12 / 17, 0.25, half=True),
+    "stable": UNetConfig("efficientnet_lite0", "wide", 0.25, 0.25, half=True),
 }
 """Shapes of the generators that ship with the package; 12/17 makes the widest blocks 192 and 96
 channels, multiples of the processor's vectors."""
@@ -116,7 +117,7 @@ def load(
     net = build(model, config, coding).eval()
     if not any(key.endswith("weight_orig") for key in state):
         fold_weight_norms(net)
-    _check(model, state, net)
+    check_state(model, state, net)
     net.load_state_dict(state)
     fold_weight_norms(net)
     if batch_norms:
@@ -124,8 +125,12 @@ def load(
     return net.requires_grad_(False)
 
 
-def _check(model: str, state: Mapping[str, Tensor], net: nn.Module) -> None:
-    """One sentence in place of hundreds of lines about keys and sizes."""
+def check_state(model: str, state: Mapping[str, Tensor], net: nn.Module) -> None:
+    """Makes sure that tensors are those of a network.
+
+    Raises:
+        WeightsMismatchError: One sentence in place of hundreds of lines about keys and sizes.
+    """
     own = net.state_dict()
     wrong = sorted(k for k in own.keys() | state.keys() if _shape(own, k) != _shape(state, k))
     if not wrong:

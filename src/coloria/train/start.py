@@ -14,6 +14,7 @@ from coloria.models import registry
 from coloria.train import distributed
 from coloria.train.checkpoint import Checkpoints
 from coloria.train.nogan import Trainer
+from coloria.train.plan import plan
 from coloria.train.preflight import Preflight, plan_table
 from coloria.train.run import Run, default_folder, read_recipe
 from coloria.train.schedule import NoGanRecipe
@@ -84,7 +85,7 @@ def start(
     with distributed.process_group("cuda" if gpus else "cpu"):
         trainer = Trainer(recipe, device, checks)
         if dry_run:
-            console.print(plan_table(trainer.plan()))
+            console.print(plan_table(plan(trainer)))
             return None
         where = resume or folder or default_folder(recipe.model, config or default_recipe(model))
         if not distributed.is_main():

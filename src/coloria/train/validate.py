@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -10,7 +12,7 @@ from coloria.device import autocast
 from coloria.metrics.ciede2000 import delta_e00
 from coloria.metrics.colorfulness import colorfulness
 from coloria.models.deoldify import DeOldify
-from coloria.train.loader import Batches
+from coloria.train.loader import Batch, Batches
 from coloria.train.losses import PictureLoss
 
 
@@ -21,8 +23,17 @@ def validate(
     batches: Batches,
     dtype: torch.dtype,
     pictures: int,
+    more: Callable[[Tensor, Batch], dict[str, float]] | None = None,
 ) -> tuple[dict[str, float], list[Tensor]]:
     """Figures over all validation photographs, and pictures of the first ones.
+
+    Args:
+        net: The generator.
+        loss: Its loss; the parts are reported.
+        batches: The photographs.
+        dtype: Of the network's arithmetic.
+        pictures: How many pictures to give back.
+        more: Further figures of a batch, from the normalised output and the batch.
 
     Returns:
         Means of the parts of the loss, of CIEDE2000 (lower is better; also that of the grey
@@ -40,6 +51,7 @@ def validate(
         colored = joined(batch.gray, pred.float() * net.std + net.mean)
         figures = {f"val/{k}": float(v) for k, v in loss.parts.items()}
         figures |= _figures(batch.gray, colored, batch.rgb)
+        figures |= more(pred.float(), batch) if more else {}
         for name, value in figures.items():
             sums[name] = sums.get(name, 0.0) + value * len(colored)
         count += len(colored)

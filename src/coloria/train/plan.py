@@ -1,0 +1,82 @@
+"""What a training would be: the steps of each stage and the memory of its largest step."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from coloria.train.preflight import PlannedStage
+from coloria.train.stages import CriticStage, GenerateStage, Stage, Training
+
+if TYPE_CHECKING:
+    from coloria.train.nogan import Trainer
+
+SAMPLE_SIZE = 64
+"""Side, in pixels, at which memory is measured; it grows with the area."""
+
+COPIES = 5
+"""Of the weights that stay in memory: themselves, gradients, two moments, average."""
+
+
+def plan(trainer: Trainer) -> list[PlannedStage]:
+    """One row a stage, for `--dry-run`."""
+    rows: list[PlannedStage] = []
+    drawn = 0
+    costs: dict[str, tuple[int, int]] = {}
+    for index, stage in enumerate(trainer.recipe.schedule()):
+        if isinstance(stage, GenerateStage):
+            drawn = round(2 * stage.share * len(trainer.train_photos)) // 2 * 2
+            rows.append(_row(stage, 1, 0, drawn, None))
+            continue
+        if stage.kind not in costs:
+            costs[stage.kind] = _memory_of(trainer, stage)
+        kept, saved = costs[stage.kind]
+        if isinstance(stage, CriticStage):
+            batches = drawn * stage.accumulate // stage.batch
+        else:
+            batches = len(trainer.batches(index, stage)[0])
+        steps = batches // stage.accumulate * stage.epochs
+        area = (stage.size / SAMPLE_SIZE) ** 2 * stage.batch / stage.accumulate
+        memory = int(kept + saved * area)
+        rows.append(_row(stage, stage.epochs, steps, steps * stage.batch, memory))
+    return rows
+
+
+def _row(stage: Stage, epochs: int, steps: int, pictures: int, memory: int | None) -> PlannedStage:
+    if stage.skip:
+        steps = pictures = 0
+        memory = None
+    note = "skipped" if stage.skip else ""
+    return PlannedStage(stage.name, stage.size, stage.batch, epochs, steps, pictures, memory, note)
+
+
+def _memory_of(trainer: Trainer, stage: Training) -> tuple[int, int]:
+    """Bytes that stay, and bytes that one picture of `SAMPLE_SIZE` keeps for the backward pass,
+    measured on one.
+    """
+    nets = {"pretrain": [trainer.net], "critic": [trainer.critic]}
+    learning = [n for n in nets.get(stage.kind, [trainer.net, trainer.critic]) if n is not None]
+    weights = [p for net in learning for p in net.parameters()]
+    sizes: dict[int, int] = {}
+
+    def note(tensor: Tensor) -> Tensor:
+        sizes[tensor.data_ptr()] = tensor.numel() * tensor.element_size()
+        return tensor
+
+    gray = torch.rand(2, 1, SAMPLE_SIZE, SAMPLE_SIZE, device=trainer.device)
+    target = trainer.net.encode(gray.expand(-1, 3, -1, -1))
+    with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+        if stage.kind == "critic":
+            learning[0](target)
+        else:
+            pred = trainer.net(trainer.net.encode(gray))
+            trainer.loss(pred, target)
+            if stage.kind == "gan":
+                learning[1](pred)
+    own = {p.data_ptr() for p in weights}
+    saved = sum(size for pointer, size in sizes.items() if pointer not in own)
+    kept = COPIES * sum(p.numel() * p.element_size() for p in weights)
+    return kept, math.ceil(saved / 2)
