@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from coloria.device import autocast
 from coloria.train import distributed
-from coloria.train.critic import Sight, verdict_loss
+from coloria.train.critic import EPS, Sight, verdict_loss
 from coloria.train.learner import Callback, Loaders, Precision, callbacks, fit, make_adam
 from coloria.train.loader import Batch
 from coloria.train.losses import PictureLoss
@@ -299,7 +299,7 @@ def make_gan(
         None,
         None,
         switcher=switcher,
-        opt_func=make_adam(stage.betas),
+        opt_func=make_adam(stage.betas, EPS),
         splitter=split,
         wd=stage.weight_decay,
         wd_bn_bias=True,

@@ -42,6 +42,10 @@ from coloria.train.stages import CriticStage, GenerateStage
 if TYPE_CHECKING:
     from coloria.train.nogan import Trainer
 
+EPS = 1e-8
+"""Adam's, wherever the critic is trained: behind its dozen spectral norms gradients are so small
+that fastai's 1e-5 would keep it from learning."""
+
 LUMA = (0.299, 0.587, 0.114)
 """Weights of red, green and blue in the luma (ITU-R BT.601)."""
 
@@ -266,6 +270,7 @@ def train(
         Verdict(),
         trainer.recipe.optimizer,
         callbacks(stage, record, Precision(trainer.device, trainer.dtype)),
+        eps=EPS,
     )
     fit(learner, stage, record, resumed, cbs=[one_cycle(trainer.recipe.optimizer, stage)])
 

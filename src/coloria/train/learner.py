@@ -219,12 +219,12 @@ def own_words() -> Iterator[None]:
         raise
 
 
-def make_adam(betas: tuple[float, float]) -> Callable[..., Any]:
+def make_adam(betas: tuple[float, float], eps: float) -> Callable[..., Any]:
     """What fastai makes an optimiser by: Adam with decoupled weight decay."""
 
     def make(params: Any, lr: Any = None) -> Any:
         first, second = betas
-        return Adam(params, lr=lr, mom=first, sqr_mom=second, eps=1e-5, decouple_wd=True)
+        return Adam(params, lr=lr, mom=first, sqr_mom=second, eps=eps, decouple_wd=True)
 
     return make
 
@@ -245,6 +245,7 @@ def make_learner(
     *,
     frozen: int = 0,
     train_bn: bool = True,
+    eps: float | None = None,
 ) -> Learner:
     """A learner for one stage, its optimiser made and its groups frozen.
 
@@ -257,6 +258,7 @@ def make_learner(
         callbacks: See :func:`callbacks`.
         frozen: How many groups, from the first, stand still.
         train_bn: Whether the BatchNorms of those go on training.
+        eps: Adam's, where it is not that of the recipe.
     """
 
     def split(_: nn.Module) -> list[list[nn.Parameter]]:
@@ -268,7 +270,7 @@ def make_learner(
         loaders,
         model,
         loss_func=loss,
-        opt_func=make_adam(optimizer.betas),
+        opt_func=make_adam(optimizer.betas, eps or optimizer.eps),
         splitter=split,
         wd=optimizer.weight_decay,
         wd_bn_bias=True,

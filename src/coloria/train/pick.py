@@ -163,11 +163,9 @@ class Scores:
 
 def _words(score: Score) -> list[str]:
     return [
-        f"step {score.step}",
-        score.stage,
+        f"{score.stage}, step {score.step}",
         f"CIEDE2000 {score.ciede2000:.2f}",
-        f"colour {score.colorfulness:.2f}",
-        f"critic {score.critic:.2f}",
+        f"colour {score.colorfulness:.2f} critic {score.critic:.2f}",
     ]
 
 

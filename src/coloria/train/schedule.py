@@ -99,6 +99,12 @@ class OptimizerConfig(Strict):
     weight_decay: float = Field(
         default=1e-3, ge=0, description="p <- p (1 - wd lr), on all parameters"
     )
+    eps: float = Field(
+        default=1e-5,
+        gt=0,
+        description="added to the root of the second moment in pre-training; upstream: 1e-8, which "
+        "the critic and the adversarial stages have",
+    )
     div: float = Field(default=25.0, gt=0, description="peak rate divided by the first one")
     div_final: float = Field(
         default=250_000.0, gt=0, description="peak rate divided by the last one"

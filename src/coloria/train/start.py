@@ -19,7 +19,7 @@ from coloria.train.preflight import Preflight, plan_table
 from coloria.train.run import Run, default_folder, read_recipe
 from coloria.train.schedule import NoGanRecipe
 
-DEFAULT_RECIPES = {"artistic": "artistic-compact"}
+DEFAULT_RECIPES = {"artistic": "artistic", "stable": "stable"}
 """The recipe of each model that can be trained, where no other is given."""
 
 
