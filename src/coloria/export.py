@@ -11,6 +11,7 @@ from torch import Tensor
 from coloria import __version__
 from coloria.errors import CheckpointError, OptionError, WeightsMissingError
 from coloria.models import registry
+from coloria.models.registry import Weights
 from coloria.train.checkpoint import Checkpoints, load
 from coloria.train.environment import git_commit
 from coloria.train.log import COLUMNS
@@ -31,6 +32,7 @@ def export(
     *,
     model: str | None = None,
     stage: str | None = None,
+    pick: int | None = None,
     terms: str = OWN_TERMS,
     data: str = "",
 ) -> Path:
@@ -40,7 +42,9 @@ def export(
         source: A run folder of ``coloria train``, or a weight file that the model can load.
         target: The file to write, ending in .safetensors.
         model: For a weight file without a card: which model it is of.
-        stage: For a run: take the weights from the end of this stage, not the newest.
+        stage: For a run: take the weights from the end of this stage.
+        pick: For a run with adversarial stages: take the scored checkpoint of this step. Without
+            it, the recipe's rule chooses among them; a run without any gives its newest weights.
         terms: For a run: under which terms the weights may be used.
         data: For a run: what the weights were trained on, for the card.
 
@@ -54,7 +58,7 @@ def export(
         raise OptionError(f"the target must end in {SUFFIX}; got {target.name!r}")
     source = Path(source).expanduser()
     if source.is_dir():
-        tensors, card = _of_run(source, stage, terms, data)
+        tensors, card = _of_run(source, stage, pick, terms, data)
     elif source.is_file():
         tensors, card = _of_file(source, model)
     else:
@@ -64,24 +68,31 @@ def export(
 
 
 def _of_run(
-    folder: Path, stage: str | None, terms: str, data: str
+    folder: Path, stage: str | None, pick: int | None, terms: str, data: str
 ) -> tuple[dict[str, Tensor], Card]:
     training = run_training(folder)
     recipe = read_recipe(folder, training.schema())
-    path, whole = _checkpoint(folder, stage)
-    weights = training.exported(recipe, whole["state"])
-    figures = _figures(folder / "log.csv", int(whole["step"]))
+    scored = None if stage else training.scored(recipe, folder, pick)
+    if scored:
+        step, path = scored
+        weights = _of_scored(path)
+    else:
+        path, whole = _checkpoint(folder, stage)
+        step = int(whole["step"])
+        weights = training.exported(recipe, whole["state"])
     settings = recipe.model_dump(mode="json")
     settings["data"]["train"] = None  # where a file was trained is nobody's business
+    if "start" in settings:
+        settings["start"] = None
     provenance = {
         "recipe": settings,
         "changed on the way": changes_of(folder),
-        "steps": int(whole["step"]),
+        "steps": step,
         "checkpoint": path.name,
         "commit": git_commit(),
         "coloria": __version__,
         "data": data,
-        "figures": figures,
+        "figures": _figures(folder / "log.csv", step),
     }
     return weights.tensors, Card(
         model=recipe.model,
@@ -91,6 +102,13 @@ def _of_run(
         provenance=provenance,
         terms=terms,
     )
+
+
+def _of_scored(path: Path) -> Weights:
+    tensors, card = read_state(path)
+    if card is None:
+        raise CheckpointError(f"{path} does not say what it is; it was not written by this run")
+    return Weights(tensors, card.config, card.preprocessing)
 
 
 def _checkpoint(folder: Path, stage: str | None) -> tuple[Path, dict[str, Any]]:

@@ -108,10 +108,15 @@ _WANTED: dict[str, Callable[[dict[str, Any]], str]] = {
     "too_short": lambda c: f"a list of at least {c['min_length']}",
     "too_long": lambda c: f"a list of at most {c['max_length']}",
     "string_pattern_mismatch": lambda c: f"text that the pattern {c['pattern']} fits",
-    "union_tag_invalid": lambda c: f"{c['discriminator']} one of {c['expected_tags']}",
-    "union_tag_not_found": lambda c: f"the key {c['discriminator']}",
+    "union_tag_invalid": lambda c: f"{_key_of(c)} one of {c['expected_tags']}",
+    "union_tag_not_found": lambda c: f"the key {_key_of(c)}",
 }
 """pydantic's kinds of mistakes in our words; others keep pydantic's."""
+
+
+def _key_of(context: dict[str, Any]) -> str:
+    """The key that tells the kinds of a union apart: a name, or a function with that name."""
+    return str(context["discriminator"]).removesuffix("()")
 
 
 def _wanted(error: ErrorDetails) -> str:

@@ -42,6 +42,7 @@ RELEASED: dict[str, UNetConfig] = {
 
 COMPACT: dict[str, UNetConfig] = {
     "artistic": UNetConfig("efficientnet_lite0", "deep", 12 / 17, 0.25, half=True),
+    "stable": UNetConfig("efficientnet_lite0", "wide", 0.25, 0.25, half=True),
 }
 """Shapes of the generators that ship with the package; 12/17 makes the widest blocks 192 and 96
 channels, multiples of the processor's vectors."""

@@ -7,9 +7,11 @@ convolutions, not in blocks that normalise after the ReLU.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from itertools import pairwise
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from coloria.models.layers import SpectralConv2d, WeightNormConv2d
@@ -25,6 +27,31 @@ def fold_weight_norms(net: nn.Module) -> nn.Module:
             if isinstance(child, SpectralConv2d | WeightNormConv2d):
                 setattr(module, name, child.folded())
     return net
+
+
+def unfold_weight_norms(net: nn.Module, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The state_dict of `net`, whose norms are not folded, from that of its folded form.
+
+    A spectral norm divides by the largest singular value, which the power iteration of training
+    meets only nearly: kernels come back smaller by the little that it missed.
+
+    Args:
+        net: Gives the shapes; it is not changed.
+        state: As :func:`fold_weight_norms` leaves it.
+    """
+    whole = dict(state)
+    for name, module in net.named_modules():
+        key = f"{name}.weight"
+        if not isinstance(module, SpectralConv2d | WeightNormConv2d) or key not in state:
+            continue
+        kernel = whole.pop(key)
+        if isinstance(module, WeightNormConv2d):
+            norm = torch.linalg.vector_norm(kernel.flatten(1), dim=1).view(-1, 1, 1, 1)
+            whole |= {f"{name}.weight_v": kernel, f"{name}.weight_g": norm}
+        else:
+            u, _, v = torch.linalg.svd(kernel.flatten(1), full_matrices=False)
+            whole |= {f"{key}_orig": kernel, f"{key}_u": u[:, 0], f"{key}_v": v[0]}
+    return whole
 
 
 def fold_batch_norms(net: nn.Module) -> nn.Module:

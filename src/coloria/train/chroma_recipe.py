@@ -14,7 +14,7 @@ from coloria.models.eccv16 import Eccv16Config
 from coloria.models.hint_unet import HintUNetConfig
 from coloria.models.registry import Weights
 from coloria.models.siggraph17 import Siggraph17Config
-from coloria.train.stages import ScheduledStage
+from coloria.train.scheduled import ScheduledStage
 
 
 class ChromaNetwork(Strict):

@@ -11,7 +11,7 @@ from pydantic import Field, model_validator
 from coloria.config import Probability, Recipe, Strict
 from coloria.models.registry import Weights
 from coloria.models.zhang import ZhangConfig
-from coloria.train.stages import ScheduledStage
+from coloria.train.scheduled import ScheduledStage
 
 __all__ = ["KerasLoss", "KerasNetwork", "KerasRecipe", "KerasStage", "weights"]
 

@@ -8,9 +8,9 @@ bound to CUDA, the second to a notebook.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -19,9 +19,10 @@ from torch import Tensor, nn
 from coloria.device import autocast
 from coloria.errors import ColoriaError
 from coloria.train import distributed
-from coloria.train.loader import Batches
+from coloria.train.loader import Batch, Batches
 from coloria.train.run import check_finite
-from coloria.train.schedule import OptimizerConfig, PretrainStage
+from coloria.train.schedule import OptimizerConfig
+from coloria.train.stages import CriticStage, PretrainStage, Training
 
 with warnings.catch_warnings():
     # On import fastai 2.8 uses what current PyTorch and pandas warn of.
@@ -29,6 +30,7 @@ with warnings.catch_warnings():
     from fastai.callback.core import (
         Callback,
         CancelBatchException,
+        CancelStepException,
         CancelValidException,
         TrainEvalCallback,
     )
@@ -36,12 +38,18 @@ with warnings.catch_warnings():
     from fastai.learner import Learner
     from fastai.optimizer import Adam
 
+if TYPE_CHECKING:
+    from coloria.train.recorder import Recorder
+
 __all__ = [
     "Callback",
     "CancelValidException",
     "Epochs",
     "Loaders",
     "Precision",
+    "callbacks",
+    "fit",
+    "make_adam",
     "make_learner",
     "one_cycle",
     "own_words",
@@ -65,9 +73,13 @@ class Epochs:
     def __len__(self) -> int:
         return len(self.batches)
 
-    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+    def rest(self) -> Iterator[Batch]:
+        """The batches of this epoch that are left."""
         start, self.start = self.start, 0
-        for batch in self.batches.epoch(self.epoch, start):
+        yield from self.batches.epoch(self.epoch, start)
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        for batch in self.rest():
             x = self.encode(batch.gray).contiguous(memory_format=torch.channels_last)
             yield x, self.encode(batch.rgb)
 
@@ -169,6 +181,34 @@ class SharedGradients(Callback):  # type: ignore[misc]
         distributed.average_gradients(self.learn.model.parameters())
 
 
+class Unscale(Callback):  # type: ignore[misc]
+    """Takes the scale out of fp16 gradients, and leaves out a step where they have overflown."""
+
+    order = 40  # behind the sum over batches and the mean over processes
+
+    def __init__(self, scaler: torch.amp.GradScaler) -> None:
+        self.scaler = scaler
+
+    @property
+    def param_groups(self) -> list[dict[str, Any]]:
+        """The optimiser's, as the scaler asks for them."""
+        groups: list[dict[str, Any]] = self.learn.opt.param_groups
+        return groups
+
+    def step(self) -> None:
+        """What the scaler calls where no gradient has overflown."""
+        self.whole = True
+
+    def before_step(self) -> None:
+        if not self.scaler.is_enabled():
+            return
+        self.whole = False
+        self.scaler.step(self)  # type: ignore[arg-type]
+        self.scaler.update()
+        if not self.whole:
+            raise CancelStepException
+
+
 @contextmanager
 def own_words() -> Iterator[None]:
     """Takes out what fastai writes before the message of an error that a callback raised."""
@@ -179,39 +219,63 @@ def own_words() -> Iterator[None]:
         raise
 
 
+def make_adam(betas: tuple[float, float], eps: float) -> Callable[..., Any]:
+    """What fastai makes an optimiser by: Adam with decoupled weight decay."""
+
+    def make(params: Any, lr: Any = None) -> Any:
+        first, second = betas
+        return Adam(params, lr=lr, mom=first, sqr_mom=second, eps=eps, decouple_wd=True)
+
+    return make
+
+
+def callbacks(stage: Training, record: Callback, precision: Precision) -> list[Any]:
+    """What every stage has beside the steps."""
+    common = [Accumulate(stage.accumulate), SharedGradients(), Unscale(precision.scaler)]
+    return [TrainEvalCallback, precision, record, *common, Guard(stage.name)]
+
+
 def make_learner(
     model: nn.Module,
-    groups: tuple[list[nn.Module], ...],
+    groups: Sequence[list[nn.Module]],
     loaders: Loaders,
     loss: nn.Module,
     optimizer: OptimizerConfig,
-    stage: PretrainStage,
     callbacks: list[Any],
+    *,
+    frozen: int = 0,
+    train_bn: bool = True,
+    eps: float | None = None,
 ) -> Learner:
-    """A learner for one stage, its optimiser made and its groups frozen."""
-    first, second = optimizer.betas
+    """A learner for one stage, its optimiser made and its groups frozen.
 
-    def make_optimizer(params: Any, lr: Any = None) -> Any:
-        return Adam(params, lr=lr, mom=first, sqr_mom=second, eps=1e-5, decouple_wd=True)
+    Args:
+        model: What is trained.
+        groups: Its layer groups, the first one nearest to the input.
+        loaders: For training and validation.
+        loss: Takes the output and the target.
+        optimizer: The recipe's.
+        callbacks: See :func:`callbacks`.
+        frozen: How many groups, from the first, stand still.
+        train_bn: Whether the BatchNorms of those go on training.
+        eps: Adam's, where it is not that of the recipe.
+    """
 
     def split(_: nn.Module) -> list[list[nn.Parameter]]:
         return [[p for module in group for p in module.parameters()] for group in groups]
 
-    frozen = stage.frozen_groups()
-    parts: list[Any] = [TrainEvalCallback, *callbacks, Accumulate(stage.accumulate)]
-    parts += [SharedGradients(), Guard(stage.name)]
-    if not stage.train_bn:
-        parts.append(FrozenStill(list(groups[:frozen])))
+    if not train_bn:
+        callbacks = [*callbacks, FrozenStill(list(groups[:frozen]))]
     learner = Learner(
         loaders,
         model,
         loss_func=loss,
-        opt_func=make_optimizer,
+        opt_func=make_adam(optimizer.betas, eps or optimizer.eps),
         splitter=split,
         wd=optimizer.weight_decay,
         wd_bn_bias=True,
-        train_bn=stage.train_bn,
-        cbs=parts,
+        train_bn=train_bn,
+        cbs=callbacks,
         default_cbs=False,
     )
     learner.create_opt()
@@ -219,7 +283,22 @@ def make_learner(
     return learner
 
 
-def one_cycle(optimizer: OptimizerConfig, stage: PretrainStage) -> ParamScheduler:
+def fit(
+    learner: Learner,
+    stage: Training,
+    record: Recorder,
+    resumed: Mapping[str, Any] | None,
+    **options: Any,
+) -> None:
+    """Does one stage, or the rest of one."""
+    if resumed:
+        learner.opt.load_state_dict(resumed["optimizer"])
+    first = resumed["epoch"] if resumed else 0
+    with record.running(), own_words():
+        learner.fit(stage.epochs, start_epoch=first, **options)
+
+
+def one_cycle(optimizer: OptimizerConfig, stage: PretrainStage | CriticStage) -> ParamScheduler:
     """The published schedule: cosine up over `pct_start`, then cosine down; the first beta the
     other way round.
     """

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -20,10 +20,19 @@ from coloria.errors import DataError, OptionError
 from coloria.train.augment import Augment, Draw, center_crop, crop, luma, rotate
 from coloria.train.film import Effects, Film, develop
 
-if TYPE_CHECKING:
-    from coloria.train.data import Photos
+__all__ = ["Batch", "Batches", "Pictures"]
 
-__all__ = ["Batch", "Batches"]
+
+class Pictures(Protocol):
+    """An ordered collection of pictures, such as :class:`coloria.train.data.Photos`."""
+
+    names: list[str]
+    """One a picture."""
+
+    def __len__(self) -> int: ...
+
+    def read(self, i: int, /) -> NDArray[np.uint8]:
+        """Picture ``i`` as ``(H, W, 3)`` uint8 sRGB, read only; safe from any thread."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +99,7 @@ class Batches:
 
     def __init__(
         self,
-        photos: Photos,
+        photos: Pictures,
         *,
         size: int,
         batch: int,

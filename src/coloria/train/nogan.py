@@ -6,37 +6,42 @@ is the glue to fastai. Each stage makes a new optimiser, as upstream's `unfreeze
 
 from __future__ import annotations
 
-import math
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import torch
-from torch import nn
 
 from coloria.device import pick_device, pick_precision
-from coloria.models.deoldify import DeOldify
-from coloria.train import checkpoint, features
+from coloria.models.deoldify import Critic, DeOldify
+from coloria.train import adversarial, checkpoint, critic, features
 from coloria.train.collection import find_photos, make_batches
 from coloria.train.ema import Ema
 from coloria.train.learner import (
     Epochs,
     Loaders,
     Precision,
+    callbacks,
+    fit,
     make_learner,
     one_cycle,
-    own_words,
 )
 from coloria.train.loader import Batches
 from coloria.train.losses import PictureLoss
-from coloria.train.memory import kept_by_training, saved_for_backward
+from coloria.train.plan import plan
 from coloria.train.preflight import PlannedStage, Preflight
-from coloria.train.pretrained import load_encoder, locate_encoder, locate_features
+from coloria.train.pretrained import (
+    load_encoder,
+    load_generator,
+    locate_encoder,
+    locate_features,
+    locate_generator,
+)
 from coloria.train.recorder import Recorder
 from coloria.train.run import Run
-from coloria.train.schedule import NoGanRecipe, PretrainStage
+from coloria.train.schedule import NoGanRecipe
 from coloria.train.sources import resolve_sources
-
-SAMPLE_SIZE = 64
-"""Side, in pixels, at which memory is measured for the plan; it grows with the area."""
+from coloria.train.stages import CriticStage, GanStage, GenerateStage, PretrainStage, Stage
 
 
 class Trainer:
@@ -63,6 +68,10 @@ class Trainer:
         self.dtype = pick_precision(recipe.run.precision, self.device)
         checkpoint.seed_all(recipe.run.seed)
         self.net = self._generator()
+        self.critic = self._critic() if recipe.has_critic() else None
+        self.sight = critic.Sight(recipe.critic.sees == "colours", recipe.network.half)
+        self.pictures: critic.Drawn | None = None
+        """What the critic learns from; made when it is needed."""
         self.loss = self._loss()
         self.train_photos, self.val_photos = find_photos(recipe.data, recipe.run.seed)
         self.ema = Ema(self.net, recipe.run.ema) if recipe.run.ema else None
@@ -73,7 +82,10 @@ class Trainer:
         with checks.collect():
             resolve_sources(None, self.recipe.data.train)
         with checks.collect():
-            locate_encoder(self.recipe.network)
+            if self.recipe.start:
+                locate_generator(self.recipe.start)
+            else:
+                locate_encoder(self.recipe.network)
         if self.recipe.losses.feature:
             with checks.collect():
                 locate_features(self.recipe.losses.feature_network)
@@ -82,46 +94,52 @@ class Trainer:
     def _generator(self) -> DeOldify:
         network = self.recipe.network
         net = DeOldify(network.shape(), network.coding())
-        load_encoder(net.encoder, network)
+        if self.recipe.start:
+            load_generator(net, self.recipe.model, self.recipe.start)
+        else:
+            load_encoder(net.encoder, network)
         return net.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+
+    def _critic(self) -> Critic:
+        shape = self.recipe.critic
+        return Critic(shape.width, shape.dropout).to(self.device)
 
     def _loss(self) -> PictureLoss:
         losses, coding = self.recipe.losses, self.recipe.network.coding()
         net = features.build(losses.feature_network, coding) if losses.feature else None
         return PictureLoss(coding, losses.weights(), net).to(self.device)
 
-    def batches(self, stage: PretrainStage) -> tuple[Batches, Batches]:
+    def batches(self, index: int, stage: PretrainStage | GanStage) -> tuple[Batches, Batches]:
         """For training (this process's part) and for validation."""
         return make_batches(
             self.recipe.data,
             (self.train_photos, self.val_photos),
             size=stage.size,
             batch=stage.batch // stage.accumulate,
-            seed=self.recipe.run.seed + self.recipe.stages.index(stage),
+            seed=self.recipe.run.seed + index,
             share=stage.share,
             device=self.device,
         )
 
     def plan(self) -> list[PlannedStage]:
         """What would be done, for `--dry-run`."""
-        kept, saved = _memory_of(self.net, self.loss, self.device)
-        rows = []
-        for stage in self.recipe.stages:
-            steps = len(self.batches(stage)[0]) // stage.accumulate * stage.epochs
-            area = (stage.size / SAMPLE_SIZE) ** 2 * stage.batch / stage.accumulate
-            rows.append(
-                PlannedStage(
-                    stage.name,
-                    stage.size,
-                    stage.batch,
-                    stage.epochs,
-                    0 if stage.skip else steps,
-                    0 if stage.skip else steps * stage.batch,
-                    int(kept + saved * area),
-                    "skipped" if stage.skip else "",
-                )
-            )
-        return rows
+        return plan(self)
+
+    def loading(self, stage: Stage) -> dict[str, Any]:
+        """What all batches of a stage have in common."""
+        workers = {"workers": self.recipe.data.workers} if self.recipe.data.workers else {}
+        return {"size": stage.size, "device": self.device, **workers}
+
+    def loaders(self, train: Batches, valid: Batches) -> Loaders:
+        """The batches as fastai takes them."""
+        encode = self.net.encode
+        return Loaders(Epochs(train, encode), Epochs(valid, encode), self.device)
+
+    @contextmanager
+    def averaged(self) -> Iterator[DeOldify]:
+        """The generator in eval mode with the averaged weights, if there is an average."""
+        with self.ema.applied(self.net) if self.ema else nullcontext():
+            yield self.net.eval()
 
     def train(self, run: Run[NoGanRecipe] | None, state: dict[str, Any] | None = None) -> None:
         """Does all stages, or those that are left.
@@ -132,7 +150,7 @@ class Trainer:
         """
         if state:
             self._restore(state)
-        for index, stage in enumerate(self.recipe.stages):
+        for index, stage in enumerate(self.recipe.schedule()):
             if state and index < state["stage"]:
                 continue
             if stage.skip:
@@ -144,6 +162,8 @@ class Trainer:
 
     def _restore(self, state: dict[str, Any]) -> None:
         self.net.load_state_dict(state["net"])
+        if self.critic is not None and state.get("critic"):
+            self.critic.load_state_dict(state["critic"])
         if self.ema:
             self.ema.load_state_dict(state["ema"])
         checkpoint.set_rng_state(state["rng"])
@@ -153,31 +173,42 @@ class Trainer:
         self,
         run: Run[NoGanRecipe] | None,
         index: int,
+        stage: Stage,
+        resumed: dict[str, Any] | None,
+    ) -> None:
+        match stage:
+            case PretrainStage():
+                self._pretrain(run, index, stage, resumed)
+            case GenerateStage():
+                critic.generate(self, run, index, stage)
+            case CriticStage():
+                critic.train(self, run, index, stage, resumed)
+            case GanStage():
+                adversarial.train(self, run, index, stage, resumed)
+        if run:  # the generator at the end of a stage that trained it is kept
+            kept = isinstance(stage, PretrainStage | GanStage)
+            run.save(self.step, self.state(index + 1), stage.name if kept else None)
+
+    def _pretrain(
+        self,
+        run: Run[NoGanRecipe] | None,
+        index: int,
         stage: PretrainStage,
         resumed: dict[str, Any] | None,
     ) -> None:
-        train, valid = self.batches(stage)
-        loaders = Loaders(
-            Epochs(train, self.net.encode), Epochs(valid, self.net.encode), self.device
-        )
+        train, valid = self.batches(index, stage)
         record = Recorder(self, run, index, stage, train, valid, resumed)
         learner = make_learner(
             self.net,
             self.net.layer_groups(),
-            loaders,
+            self.loaders(train, valid),
             self.loss,
             self.recipe.optimizer,
-            stage,
-            [Precision(self.device, self.dtype), record],
+            callbacks(stage, record, Precision(self.device, self.dtype)),
+            frozen=stage.frozen_groups(),
+            train_bn=stage.train_bn,
         )
-        if resumed:
-            learner.opt.load_state_dict(resumed["optimizer"])
-        schedule = one_cycle(self.recipe.optimizer, stage)
-        first = resumed["epoch"] if resumed else 0
-        with record.running(), own_words():
-            learner.fit(stage.epochs, cbs=[schedule], start_epoch=first)
-        if run:  # the end of the stage: a checkpoint that is kept
-            run.save(self.step, self.state(index + 1), stage.name)
+        fit(learner, stage, record, resumed, cbs=[one_cycle(self.recipe.optimizer, stage)])
 
     def state(self, stage: int, epoch: int = 0, batch: int = 0, **more: Any) -> dict[str, Any]:
         """Everything a continuation needs."""
@@ -187,16 +218,9 @@ class Trainer:
             "batch": batch,
             "step": self.step,
             "net": self.net.state_dict(),
+            "critic": self.critic.state_dict() if self.critic else None,
             "ema": self.ema.state_dict() if self.ema else None,
             "rng": checkpoint.rng_state(),
             "optimizer": None,
             **more,
         }
-
-
-def _memory_of(net: DeOldify, loss: nn.Module, device: torch.device) -> tuple[int, int]:
-    """Bytes that stay, and bytes that one picture of `SAMPLE_SIZE` needs besides."""
-    gray = torch.rand(2, 1, SAMPLE_SIZE, SAMPLE_SIZE, device=device)
-    target = net.encode(gray.expand(-1, 3, -1, -1))
-    saved = saved_for_backward(net, lambda: loss(net(net.encode(gray)), target))
-    return kept_by_training(net), math.ceil(saved / 2)

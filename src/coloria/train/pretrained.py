@@ -8,16 +8,21 @@ from typing import Any, Protocol, cast
 
 import torch
 import torchvision
-from torch import nn
+from torch import Tensor, nn
 from torchvision.models import WeightsEnum
 
 from coloria.errors import (
+    CheckpointError,
     MissingExtraError,
     UnknownNameError,
     WeightsMismatchError,
     WeightsMissingError,
 )
+from coloria.models.deoldify import DeOldify, identify
 from coloria.models.encoders import EfficientNetLite0, Encoder
+from coloria.models.fold import unfold_weight_norms
+from coloria.models.match import check_fit
+from coloria.train.checkpoint import Checkpoints, load
 from coloria.weightfile import read_state
 
 RESNET_ORDER = ("conv1", "bn1", "relu", "maxpool", "layer1", "layer2", "layer3", "layer4")
@@ -106,6 +111,53 @@ def load_encoder(encoder: Encoder, network: Start) -> None:
             f"{len(missing) - 1} more"
         )
     encoder.load_state_dict({key: state[name] for key, name in own.items()})
+
+
+def locate_generator(path: str) -> Path:
+    """The file or run folder that the generator of a recipe starts from.
+
+    Raises:
+        WeightsMissingError: It is not there.
+    """
+    found = Path(path).expanduser()
+    if not (found.is_file() or (found / "checkpoints").is_dir()):
+        raise WeightsMissingError(f"start: {found} is neither a weight file nor a run folder")
+    return found
+
+
+def load_generator(net: DeOldify, model: str, path: str) -> None:
+    """Fills a generator with the averaged weights of a run, or with those of a weight file.
+
+    Args:
+        net: The generator.
+        model: Its name.
+        path: A run folder (its newest checkpoint is taken), a checkpoint, or a weight file.
+
+    Raises:
+        WeightsMissingError: It is not there.
+        CheckpointError: There is no checkpoint, or it is damaged.
+        WeightsMismatchError: It is of another network.
+    """
+    found = locate_generator(path)
+    if found.is_dir():
+        newest = Checkpoints(found / "checkpoints").latest()
+        if newest is None:
+            raise CheckpointError(f"start: {found} has no checkpoint yet")
+        state = _generator_of(newest[1])
+    elif found.suffix == ".pt":
+        state = _generator_of(load(found))
+    else:
+        state = read_state(found)[0]
+        if not any(key.endswith("weight_orig") for key in state):
+            state = unfold_weight_norms(net, state)
+    check_fit(model, state, net.state_dict(), identify(state))
+    net.load_state_dict(state)
+
+
+def _generator_of(checkpoint: dict[str, Any]) -> dict[str, Tensor]:
+    state = checkpoint["state"]
+    weights: dict[str, Tensor] = state["ema"]["average"] if state["ema"] else state["net"]
+    return weights
 
 
 def _renamed(key: str) -> str:

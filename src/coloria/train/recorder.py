@@ -13,7 +13,8 @@ from coloria.train.learner import Callback, CancelValidException
 from coloria.train.loader import Batches
 from coloria.train.progress import Progress
 from coloria.train.run import Run
-from coloria.train.schedule import NoGanRecipe, PretrainStage
+from coloria.train.schedule import NoGanRecipe
+from coloria.train.stages import Training
 from coloria.train.validate import validate
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ class Recorder(Callback):  # type: ignore[misc]
         trainer: Trainer,
         run: Run[NoGanRecipe] | None,
         index: int,
-        stage: PretrainStage,
+        stage: Training,
         train: Batches,
         valid: Batches,
         resumed: dict[str, Any] | None,
@@ -95,11 +96,25 @@ class Recorder(Callback):  # type: ignore[misc]
         self.progress.advance(pictures, loss=loss)
         step = self.trainer.step
         if self.folder and step % self.config.log_every == 0:
-            parts = {f"train/{k}": float(v) for k, v in self.learn.loss_func.parts.items()}
-            rate = {"train/loss": loss, "train/lr": float(self.learn.opt.hypers[-1]["lr"])}
-            self.folder.scalars(step, {**rate, **parts}, self.stage.name, self.learn.epoch)
+            figures = self.figures() | {
+                f"train/{k}": float(v) for k, v in self.learn.loss_func.parts.items()
+            }
+            self.folder.scalars(step, figures, self.stage.name, self.learn.epoch)
+        self.between()
         if step % self.config.checkpoint_every == 0 and not self.learn.accumulate.pending:
             self._checkpoint()
+
+    def figures(self) -> dict[str, float]:
+        """What is logged beside the parts of the loss."""
+        rate = float(self.learn.opt.hypers[-1]["lr"])
+        return {"train/loss": float(self.learn.loss.detach()), "train/lr": rate}
+
+    def between(self) -> None:
+        """What else a stage does after a step."""
+
+    def more(self) -> dict[str, Any]:
+        """What else a continuation of the stage needs."""
+        return {}
 
     def _count(self, pictures: int) -> None:
         if self.time:
@@ -111,25 +126,30 @@ class Recorder(Callback):  # type: ignore[misc]
         if self.folder:
             optimizer = _plain(self.learn.opt.state_dict())
             at = {"epoch": self.learn.epoch, "batch": self.batch, "optimizer": optimizer}
-            self.folder.save(self.trainer.step, self.trainer.state(self.index, **at))
+            self.folder.save(self.trainer.step, self.trainer.state(self.index, **at, **self.more()))
 
     def before_validate(self) -> None:
         """Our own validation, on the averaged weights, in place of fastai's."""
         if self.folder:
-            self._validate(self.folder)
+            self.validate(self.folder)
         distributed.barrier()
         if self.time:
             self.time.epochs += 1
             self.time.tick()
         raise CancelValidException
 
-    def _validate(self, run: Run[NoGanRecipe]) -> None:
+    def validate(self, run: Run[NoGanRecipe]) -> None:
+        """The averaged generator on the photographs kept aside."""
         trainer, count = self.trainer, self.config.pictures
-        with trainer.ema.applied(trainer.net) if trainer.ema else nullcontext():
-            figures, columns = validate(trainer.net, trainer.loss, self.valid, trainer.dtype, count)
-        run.scalars(trainer.step, figures, self.stage.name, self.learn.epoch)
+        with trainer.averaged() as net:
+            figures, columns = validate(net, trainer.loss, self.valid, trainer.dtype, count)
         if count:
             run.pictures(trainer.step, self.stage.name, columns)
+        self.say(run, figures)
+
+    def say(self, run: Run[NoGanRecipe], figures: dict[str, float]) -> None:
+        """Figures of a validation, to the log and the terminal."""
+        run.scalars(self.trainer.step, figures, self.stage.name, self.learn.epoch)
         words = "  ".join(f"{name} {value:.4g}" for name, value in figures.items())
         self.progress.note(f"{self.stage.name}, epoch {self.learn.epoch + 1}: {words}")
 

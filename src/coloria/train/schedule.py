@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -17,8 +17,8 @@ from coloria.models.deoldify import Coding, DeOldify, tensors
 from coloria.models.registry import Weights
 from coloria.models.unet import UNetConfig
 from coloria.train.losses import LossWeights
-
-Rate = Annotated[float, Field(gt=0)]
+from coloria.train.stages import CriticStage, GanStage, GenerateStage, PretrainStage, Stage
+from coloria.weightfile import Card
 
 
 class NetworkConfig(Strict):
@@ -91,56 +91,6 @@ class LossConfig(Strict):
         return LossWeights(self.pixel, self.feature, self.lab, self.beta, self.emphasis)
 
 
-class PretrainStage(Strict):
-    """Supervised training of the generator at one size."""
-
-    kind: Literal["pretrain"] = Field(default="pretrain", description="generator pre-training")
-    name: str = Field(pattern=r"^[\w.-]+$", description="short name, used for files")
-    size: int = Field(ge=32, multiple_of=2, description="side of the square crops, pixels")
-    batch: int = Field(gt=0, description="pictures a step, over all processes")
-    epochs: int = Field(default=1, gt=0, description="passes over the data")
-    share: float = Field(default=1.0, gt=0, le=1, description="share of the data in an epoch, 0..1")
-    lr: Rate | tuple[Rate, Rate] = Field(
-        description="largest learning rate: one value for the decoder and a tenth of it for the "
-        "encoder, or the rates of the first and the last layer group"
-    )
-    pct_start: float = Field(
-        default=0.3, gt=0, lt=1, description="share of the steps in which the learning rate rises"
-    )
-    train: Literal["decoder", "late", "all"] = Field(
-        default="all",
-        description="what moves: the decoder, also the late half of the encoder, or all",
-    )
-    train_bn: bool = Field(
-        default=True, description="whether the BatchNorms of parts that do not move go on training"
-    )
-    accumulate: int = Field(
-        default=1,
-        gt=0,
-        description="batches whose gradients are summed for a step; `batch` is divided by it",
-    )
-    skip: bool = Field(default=False, description="leave this stage out")
-
-    @model_validator(mode="after")
-    def _divides(self) -> PretrainStage:
-        if self.batch % self.accumulate:
-            raise ValueError(
-                f"batch {self.batch} must be a multiple of accumulate {self.accumulate}"
-            )
-        return self
-
-    def rates(self) -> tuple[float, float, float]:
-        """Learning rates of the three layer groups (fastai's slice rule)."""
-        if isinstance(self.lr, tuple):
-            first, last = self.lr
-            return first, (first * last) ** 0.5, last
-        return self.lr / 10, self.lr / 10, self.lr
-
-    def frozen_groups(self) -> int:
-        """How many layer groups, from the first, stand still."""
-        return {"decoder": 2, "late": 1, "all": 0}[self.train]
-
-
 class OptimizerConfig(Strict):
     """Adam with decoupled weight decay, on a one-cycle schedule (published values)."""
 
@@ -151,9 +101,40 @@ class OptimizerConfig(Strict):
     weight_decay: float = Field(
         default=1e-3, ge=0, description="p <- p (1 - wd lr), on all parameters"
     )
+    eps: float = Field(
+        default=1e-5,
+        gt=0,
+        description="added to the root of the second moment in pre-training; upstream: 1e-8, which "
+        "the critic and the adversarial stages have",
+    )
     div: float = Field(default=25.0, gt=0, description="peak rate divided by the first one")
     div_final: float = Field(
         default=250_000.0, gt=0, description="peak rate divided by the last one"
+    )
+
+
+class CriticConfig(Strict):
+    """The critic, and what it is shown."""
+
+    width: int = Field(default=256, gt=0, description="channels of its first convolution")
+    dropout: float = Field(
+        default=0.15, ge=0, lt=1, description="probability of dropout, halved in the beginning"
+    )
+    sees: Literal["picture", "colours"] = Field(
+        default="picture",
+        description="picture: the generator's output as it is; colours: its colours on the true "
+        "lightness, as they are used, for generators whose output is softer than a photograph",
+    )
+
+
+class PickConfig(Strict):
+    """Which scored checkpoint of the adversarial stages is exported."""
+
+    colorfulness: float = Field(
+        default=0.0,
+        ge=0,
+        description="the one with the lowest CIEDE2000 is taken of those whose colourfulness is "
+        "at least this share of the truth's; if there is none, the most colourful one",
     )
 
 
@@ -164,16 +145,68 @@ class NoGanRecipe(Recipe):
     network: NetworkConfig = Field(description="the generator")
     losses: LossConfig = Field(default=LossConfig(), description="the generator's loss")
     optimizer: OptimizerConfig = Field(
-        default=OptimizerConfig(), description="the generator's optimiser"
+        default=OptimizerConfig(),
+        description="the optimiser of the generator and of the critic alone",
     )
-    stages: list[PretrainStage] = Field(min_length=1, description="what is done, in order")
+    critic: CriticConfig = Field(default=CriticConfig(), description="the critic")
+    start: str | None = Field(
+        default=None,
+        description="what the generator starts from in place of a new one: a weight file, a run "
+        "folder or a checkpoint; the stages before are then left out with `skip`",
+    )
+    stages: list[Stage] = Field(min_length=1, description="what is done, in order")
+    cycle: list[Stage] = Field(default=[], description="what is done after them, several times")
+    cycles: int = Field(default=1, ge=0, description="how often `cycle` is done")
+    pick: PickConfig = Field(default=PickConfig(), description="which checkpoint is exported")
 
     @model_validator(mode="after")
     def _names(self) -> NoGanRecipe:
-        names = [stage.name for stage in self.stages]
+        names = [stage.name for stage in self.schedule()]
         if len(set(names)) < len(names):
             raise ValueError(f"every stage needs a name of its own; got {', '.join(names)}")
         return self
+
+    @model_validator(mode="after")
+    def _order(self) -> NoGanRecipe:
+        """The critic judges the generator as it is now, not as it was some stages ago."""
+        fresh = False
+        for stage in self.schedule():
+            if isinstance(stage, CriticStage) and not (fresh or stage.skip):
+                raise ValueError(
+                    f"stage {stage.name}: pictures for the critic must be made first, by a stage "
+                    "of kind generate after the last one that trains the generator"
+                )
+            if not stage.skip and not isinstance(stage, CriticStage):
+                fresh = isinstance(stage, GenerateStage)
+        return self
+
+    def schedule(self) -> list[PretrainStage | GenerateStage | CriticStage | GanStage]:
+        """All stages in order; those of the cycles have the cycle's number behind their names."""
+        again = [
+            stage.model_copy(update={"name": f"{stage.name}-{number + 1}"})
+            for number in range(self.cycles)
+            for stage in self.cycle
+        ]
+        return [*self.stages, *again]
+
+    def preprocessing(self) -> dict[str, Any]:
+        """How pictures enter the network, as a weight file's card has it."""
+        return {**asdict(self.network.coding()), **self.use()}
+
+    def card(self, provenance: dict[str, Any], terms: str) -> Card:
+        """What a weight file of this training says about itself."""
+        return Card(
+            model=self.model,
+            config=asdict(self.network.shape()),
+            preprocessing=self.preprocessing(),
+            default_size=self.default_size,
+            provenance=provenance,
+            terms=terms,
+        )
+
+    def has_critic(self) -> bool:
+        """Whether any stage needs the critic."""
+        return any(isinstance(s, CriticStage | GanStage) and not s.skip for s in self.schedule())
 
 
 def weights(recipe: NoGanRecipe, state: Mapping[str, Any]) -> Weights:
@@ -182,5 +215,4 @@ def weights(recipe: NoGanRecipe, state: Mapping[str, Any]) -> Weights:
     """
     net = DeOldify(recipe.network.shape(), recipe.network.coding())
     net.load_state_dict(state["ema"]["average"] if state["ema"] else state["net"])
-    preprocessing = {**asdict(net.coding), **recipe.use()}
-    return Weights(tensors(net), net.card_config(), preprocessing)
+    return Weights(tensors(net), net.card_config(), recipe.preprocessing())

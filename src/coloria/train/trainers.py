@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from coloria.config import Recipe, model_of
-from coloria.errors import UnknownNameError
+from coloria.errors import OptionError, UnknownNameError
 from coloria.models import registry
 
 if TYPE_CHECKING:
@@ -48,6 +48,9 @@ class Training:
     """Function from (recipe, state of a checkpoint) to what a weight file is to hold."""
     default: str
     """The recipe that is used where no other is given."""
+    chosen: str | None = None
+    """Function from (recipe, run folder, step or None) to the scored checkpoint that is exported,
+    where the trainer keeps such."""
     torchrun: bool = True
     """Several GPUs are several processes; otherwise one process is given their number."""
 
@@ -71,6 +74,27 @@ class Training:
         weights: Callable[..., Weights] = _named(self.weights)
         return weights(recipe, state)
 
+    def scored(self, recipe: Recipe, run: Path, step: int | None) -> tuple[int, Path] | None:
+        """Step and weight file of the checkpoint to export, of those that were scored.
+
+        Args:
+            recipe: Of the run.
+            run: Its folder.
+            step: The one that the user picked; None for the recipe's own rule.
+
+        Raises:
+            CheckpointError: There is none of that step.
+            OptionError: A step was picked, and this trainer scores no checkpoints.
+        """
+        if self.chosen is not None:
+            found: tuple[int, Path] | None = _named(self.chosen)(recipe, run, step)
+            return found
+        if step is not None:
+            raise OptionError(
+                f"--pick is for models trained with scored checkpoints, not for {recipe.model!r}"
+            )
+        return None
+
 
 def _named(place: str) -> Any:
     module, _, name = place.partition(":")
@@ -82,7 +106,15 @@ TRAINERS: dict[str, Training] = {
         recipe="coloria.train.schedule:NoGanRecipe",
         trainer="coloria.train.nogan:Trainer",
         weights="coloria.train.schedule:weights",
-        default="artistic-compact",
+        default="artistic",
+        chosen="coloria.train.pick:chosen",
+    ),
+    "stable": Training(
+        recipe="coloria.train.schedule:NoGanRecipe",
+        trainer="coloria.train.nogan:Trainer",
+        weights="coloria.train.schedule:weights",
+        default="stable",
+        chosen="coloria.train.pick:chosen",
     ),
     "eccv16": Training(
         recipe="coloria.train.chroma_recipe:ChromaRecipe",

@@ -26,8 +26,17 @@ def validate(
     batches: Batches,
     dtype: torch.dtype,
     pictures: int,
+    more: Callable[[Tensor, Batch], dict[str, float]] | None = None,
 ) -> tuple[dict[str, float], list[Tensor]]:
     """Figures of a generator over all validation photographs, and pictures of the first ones.
+
+    Args:
+        net: The generator.
+        loss: Its loss; the parts are reported.
+        batches: The photographs.
+        dtype: Of the network's arithmetic.
+        pictures: How many pictures to give back.
+        more: Further figures of a batch, from the normalised output and the batch.
 
     Returns:
         As :func:`measure`, and the means of the parts of the loss.
@@ -39,6 +48,7 @@ def validate(
             pred = net(net.encode(batch.gray))
         loss(pred.float(), net.encode(batch.rgb))
         parts = {f"val/{name}": float(part) for name, part in loss.parts.items()}
+        parts |= more(pred.float(), batch) if more else {}
         return joined(batch.gray, pred.float() * net.std + net.mean), parts
 
     return measure(judge, batches, pictures)
@@ -47,6 +57,11 @@ def validate(
 @torch.no_grad()
 def measure(judge: Judge, batches: Batches, pictures: int) -> tuple[dict[str, float], list[Tensor]]:
     """Figures over all validation photographs, and pictures of the first ones.
+
+    Args:
+        judge: Colours a batch.
+        batches: The photographs.
+        pictures: How many pictures to give back.
 
     Returns:
         Means of what `judge` gives, of CIEDE2000 (lower is better; also that of the grey
