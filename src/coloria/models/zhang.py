@@ -144,8 +144,16 @@ def tensors(net: Zhang) -> dict[str, Tensor]:
 
 def variables(model: Any) -> dict[str, Tensor]:
     """Copies of the weights of a Keras model on the CPU, as ``layer/variable``."""
-    values = keras().ops.convert_to_numpy
-    return {v.path: torch.from_numpy(np.array(values(v))) for v in model.weights}
+    return {variable.path: values(variable) for variable in model.weights}
+
+
+def values(variable: Any) -> Tensor:
+    """A copy of a Keras variable on the CPU; whole numbers without a sign become int64."""
+    if backend() == "torch":
+        tensor: Tensor = variable.value.detach()
+        return tensor.to("cpu", copy=True)
+    array = np.array(keras().ops.convert_to_numpy(variable.value))
+    return torch.from_numpy(array.astype(np.int64) if array.dtype.kind == "u" else array)
 
 
 def load(

@@ -11,13 +11,11 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
-import torch
 from torch import Tensor
 
 from coloria.errors import NonFiniteLossError
 from coloria.keras_backend import backend, keras
-from coloria.models.zhang import Zhang, assign, network, variables
+from coloria.models.zhang import Zhang, assign, network, values, variables
 from coloria.train.checkpoint import seed_all
 from coloria.train.collection import find_photos, make_batches
 from coloria.train.keras_data import Feed
@@ -105,8 +103,8 @@ class Trainer:
         outputs = [layer.output for layer in self.model.layers[1:]]
         pictures = keras().KerasTensor((stage.batch, stage.size, stage.size, 3))
         shapes = keras().Model(self.model.inputs, outputs).compute_output_spec(pictures)
-        values = sum(math.prod(tensor.shape) for tensor in shapes)
-        return int(4 * (4 * self.model.count_params() + 2 * values))
+        numbers = sum(math.prod(tensor.shape) for tensor in shapes)
+        return int(4 * (4 * self.model.count_params() + 2 * numbers))
 
     # -------------------------------------------------------------- the run
 
@@ -174,7 +172,7 @@ class Trainer:
             "batch": 0,
             "step": self.step,
             "net": variables(self.model),
-            "seeds": _take(self._seeds()),
+            "seeds": [values(v) for v in self._seeds()],
             "best": self.best,
             "optimizer": None,
             **more,
@@ -182,7 +180,7 @@ class Trainer:
 
     def optimizer_state(self) -> list[Tensor]:
         """Moments and counts, in the optimiser's own order."""
-        return _take(self.model.optimizer.variables)
+        return [values(v) for v in self.model.optimizer.variables]
 
     def _restore(self, state: dict[str, Any]) -> None:
         with self.place.scope():
@@ -298,12 +296,6 @@ def _callback(steps: _Steps, feed: Feed) -> Any:
     return Callback()
 
 
-def _take(variables: list[Any]) -> list[Tensor]:
-    """Copies of Keras variables; whole numbers without a sign become int64."""
-    values = [np.array(keras().ops.convert_to_numpy(variable)) for variable in variables]
-    return [torch.from_numpy(v.astype(np.int64) if v.dtype.kind == "u" else v) for v in values]
-
-
-def _give(variables: list[Any], values: list[Tensor]) -> None:
-    for variable, value in zip(variables, values, strict=True):
+def _give(own: list[Any], saved: list[Tensor]) -> None:
+    for variable, value in zip(own, saved, strict=True):
         variable.assign(value.numpy())
