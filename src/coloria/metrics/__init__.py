@@ -1,4 +1,4 @@
-"""Measures of colourisation, listed in :mod:`coloria.metrics.table`; importing loads no framework."""
+"""Measures of colourisation, see :mod:`coloria.metrics.table`; importing loads no framework."""
 
 from __future__ import annotations
 

@@ -47,7 +47,7 @@ def difference_map(prediction: Pixels, truth: Pixels) -> Tensor:
     """CIEDE2000 of every pixel, (H, W) float32."""
     same_size(prediction, truth)
     with torch.no_grad():
-        return delta_e00(lab_of(prediction), lab_of(truth))
+        return delta_e00(lab_of(prediction), lab_of(truth), channel_axis=0)
 
 
 def ciede2000(prediction: Pixels, truth: Pixels) -> float:
