@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from coloria.metrics.ciede2000 import delta_e00
+    from coloria.metrics.older import delta_e
     from coloria.metrics.table import MEASURES, Measure, get, names
 
-__all__ = ["MEASURES", "Measure", "delta_e00", "get", "names"]
+__all__ = ["MEASURES", "Measure", "delta_e", "delta_e00", "get", "names"]
 
 _PLACES = {
     "MEASURES": "table",
     "Measure": "table",
+    "delta_e": "older",
     "delta_e00": "ciede2000",
     "get": "table",
     "names": "table",

@@ -13,10 +13,13 @@ from coloria.color import srgb_to_lab
 from coloria.errors import OptionError
 from coloria.metrics.ciede2000 import delta_e00
 from coloria.metrics.colorfulness import colorfulness
+from coloria.metrics.older import Method, delta_e
 from coloria.metrics.sets import Pixels
 
 AUC_LIMIT = 150.0
 """Largest a*b* distance of AuC."""
+SSIM_WINDOW = 11
+"""Side of Wang's Gaussian window, in pixels."""
 
 
 def lab_of(picture: Pixels) -> Tensor:
@@ -55,6 +58,26 @@ def ciede2000(prediction: Pixels, truth: Pixels) -> float:
     return float(difference_map(prediction, truth).double().mean())
 
 
+def _older(prediction: Pixels, truth: Pixels, method: Method) -> float:
+    same_size(prediction, truth)
+    return float(delta_e(lab_of(truth), lab_of(prediction), method, channel_axis=0).mean())
+
+
+def cie76(prediction: Pixels, truth: Pixels) -> float:
+    """CIE76, the distance in Lab, mean over the pixels; lower is better."""
+    return _older(prediction, truth, "cie76")
+
+
+def cie94(prediction: Pixels, truth: Pixels) -> float:
+    """CIE94 for graphic arts, mean over the pixels; lower is better. The truth is the standard."""
+    return _older(prediction, truth, "cie94")
+
+
+def cmc(prediction: Pixels, truth: Pixels) -> float:
+    """CMC(2:1), mean over the pixels; lower is better. The truth is the standard."""
+    return _older(prediction, truth, "cmc")
+
+
 def signed_colorfulness(prediction: Pixels) -> float:
     """Hasler and Süsstrunk's M3; see :mod:`coloria.metrics.colorfulness`."""
     return float(colorfulness(prediction))
@@ -79,6 +102,43 @@ def psnr(prediction: Pixels, truth: Pixels) -> float:
     same_size(prediction, truth)
     error = np.square(prediction.astype(np.float64) - truth).mean()
     return float(20 * np.log10(255) - 10 * np.log10(error)) if error else np.inf
+
+
+def ssim(prediction: Pixels, truth: Pixels) -> float:
+    """Structural similarity, mean over pixels and R, G, B; higher is better, at most 1, no unit.
+
+    Wang, Bovik, Sheikh & Simoncelli 2004, doi:10.1109/TIP.2003.819861, with their settings: a
+    Gaussian window of 11 x 11 and sigma 1.5, K1 0.01, K2 0.03, covariances of the population,
+    borders of half a window left out. By torchmetrics, in float64.
+
+    Raises:
+        OptionError: The sizes differ, or a side is shorter than the window.
+    """
+    from torchmetrics.functional.image import structural_similarity_index_measure
+
+    same_size(prediction, truth)
+    if min(truth.shape[:2]) < SSIM_WINDOW:
+        raise OptionError(
+            f"SSIM wants at least {SSIM_WINDOW} pixels on each side, got "
+            f"{truth.shape[1]}x{truth.shape[0]}"
+        )
+    one, other = (
+        torch.from_numpy(np.ascontiguousarray(p)).permute(2, 0, 1)[None].double()
+        for p in (prediction, truth)
+    )
+    # torchmetrics' own mean takes in the borders, where it mirrors the picture: Wang's does not.
+    _, everywhere = structural_similarity_index_measure(
+        one,
+        other,
+        sigma=1.5,
+        kernel_size=SSIM_WINDOW,
+        data_range=255.0,
+        k1=0.01,
+        k2=0.03,
+        return_full_image=True,
+    )
+    border = slice(SSIM_WINDOW // 2, -(SSIM_WINDOW // 2))
+    return float(everywhere[..., border, border].mean())
 
 
 def auc(prediction: Pixels, truth: Pixels) -> float:

@@ -33,7 +33,7 @@ class Measure:
 
     name: str
     title: str
-    """As a column's head. FID says its extractor: see the `title` of what :meth:`metric` makes."""
+    """As a column's head. A network of your own gets its own title, see :meth:`metric`."""
     unit: str
     """Empty where the figure has none."""
     better: Literal["lower", "higher", "none"]
@@ -79,8 +79,9 @@ class Measure:
         """An empty ``update``/``compute`` object for a set: the mean where a picture has a figure.
 
         Args:
-            options: Of the target: `lpips` takes `network`, `fid` takes `extractor`, `name`;
-                both take `device` and `download`.
+            options: Of the target. `lpips` takes `network`, `fid` takes `extractor`, each with its
+                `name`, which is then in the title ("FID with NAME"); both take `device` and
+                `download`.
 
         Raises:
             MissingExtraError: The extra is not installed.
@@ -92,7 +93,9 @@ class Measure:
         target = self.load()
         if self.scope == "set":
             return target(**options)  # type: ignore[no-any-return]
-        return MeanOver(target, self.title, of_truth=self.scope == "pair", options=options)
+        own = options.get("name")
+        title = f"{self.name.upper()} with {own}" if own else self.title
+        return MeanOver(target, title, of_truth=self.scope == "pair", options=options)
 
 
 def _resolve(place: str) -> Any:
@@ -190,7 +193,7 @@ MEASURES: dict[str, Measure] = {
         ),
         Measure(
             "fid",
-            "FID",
+            "FID (InceptionV3)",
             "",
             "lower",
             "set",
