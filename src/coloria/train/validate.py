@@ -93,8 +93,8 @@ def _figures(gray: Tensor, colored: Tensor, truth: Tensor) -> dict[str, float]:
     lab = srgb_to_lab(truth)
     plain = srgb_to_lab(gray.expand(-1, 3, -1, -1))
     return {
-        "val/ciede2000": float(delta_e00(srgb_to_lab(colored), lab).mean()),
-        "val/ciede2000-grey": float(delta_e00(plain, lab).mean()),
+        "val/ciede2000": float(delta_e00(srgb_to_lab(colored), lab, channel_axis=-3).mean()),
+        "val/ciede2000-grey": float(delta_e00(plain, lab, channel_axis=-3).mean()),
         "val/colorfulness": _colorfulness(colored),
         "val/truth": _colorfulness(truth),
     }
