@@ -11,7 +11,7 @@ from pathlib import Path
 from starlette.requests import Request
 from starlette.responses import Response
 
-from coloria.web.errors import Refusal
+from coloria.web.errors import RefusedError
 
 __all__ = ["Assets"]
 
@@ -65,7 +65,7 @@ class Assets:
             self._read()
         file = self.files.get(name)
         if file is None or (digest != self.digest and not self.reload):
-            raise Refusal("not_found", "there is no such file", hint="load the page anew")
+            raise RefusedError("not_found", "there is no such file", hint="load the page anew")
         age = "no-store" if self.reload else "public, max-age=31536000, immutable"
         headers = {"Cache-Control": age, "Content-Type": file.type}
         if file.packed is None:

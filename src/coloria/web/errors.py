@@ -31,7 +31,7 @@ __all__ = [
     "CODES",
     "ErrorView",
     "Problem",
-    "Refusal",
+    "RefusedError",
     "install",
     "problem_of",
     "respond",
@@ -85,7 +85,7 @@ class ErrorView(BaseModel):
     request_id: str
 
 
-class Refusal(RequestError):
+class RefusedError(RequestError):
     """A request that is not done.
 
     Args:
@@ -125,17 +125,16 @@ def problem_of(error: Exception, file: str) -> Problem:
     """What a worker tells of an error with one picture; nothing of this machine is in it."""
     for kind, code, hint in _OF_PICTURES:
         if isinstance(error, kind):
-            return Problem(code=code, message=_line(error), file=file, hint=hint)
+            return Problem(code=code, message=message_of(error), file=file, hint=hint)
     if isinstance(error, ColoriaError):
-        return Problem(code="wrong_field", message=_line(error), file=file)
+        return Problem(code="wrong_field", message=message_of(error), file=file)
     message = "something unforeseen happened to this picture"
     return Problem(code="internal", message=message, file=file, hint="try again later")
 
 
-def _line(error: Exception) -> str:
-    """Its first line, without the names of the library's options and of the source."""
+def message_of(error: Exception) -> str:
+    """One line, without the library's own options."""
     text = " ".join(str(error).split()) or "not enough memory"
-    text = re.sub(r"^<\w+>: ", "", text)
     return re.sub(r": raise max_pixels.*$", "", text)
 
 
@@ -149,34 +148,34 @@ def install(app: FastAPI) -> None:
         app.add_exception_handler(kind, handle)
 
 
-def _refusal(error: Exception) -> Refusal:
+def _refusal(error: Exception) -> RefusedError:
     """Errors of other layers in our words."""
-    if isinstance(error, Refusal):
+    if isinstance(error, RefusedError):
         return error
     if isinstance(error, RequestValidationError):
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"][1:]) or str(first["loc"][0])
-        return Refusal("wrong_field", f"{place}: {first['msg'].lower()}")
+        return RefusedError("wrong_field", f"{place}: {first['msg'].lower()}")
     if isinstance(error, HTTPException):
         return _of_status(error)
     if isinstance(error, UnknownNameError):
-        return Refusal("unknown_model", str(error))
+        return RefusedError("unknown_model", str(error))
     if isinstance(error, OptionError):
-        return Refusal("wrong_field", str(error))
+        return RefusedError("wrong_field", str(error))
     raise error
 
 
-def _of_status(error: HTTPException) -> Refusal:
+def _of_status(error: HTTPException) -> RefusedError:
     if error.status_code == 404:
-        return Refusal("not_found", "there is nothing at this address", hint="start at /")
+        return RefusedError("not_found", "there is nothing at this address", hint="start at /")
     if error.status_code == 405:
-        refusal = Refusal("method_not_allowed", "this address does not take that method")
+        refusal = RefusedError("method_not_allowed", "this address does not take that method")
         refusal.headers = dict(error.headers or {})
         return refusal
-    return Refusal("bad_request", str(error.detail))
+    return RefusedError("bad_request", str(error.detail))
 
 
-def respond(request: Request, refusal: Refusal) -> Response:
+def respond(request: Request, refusal: RefusedError) -> Response:
     """As a page for a browser that asks for one, else as JSON."""
     request_id = request.scope.get("request_id", "")
     pages = getattr(request.app.state, "pages", None) if "app" in request.scope else None

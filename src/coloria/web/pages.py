@@ -13,8 +13,9 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 import coloria
 from coloria.web import texts
+from coloria.web.api import desk_of
 from coloria.web.assets import Assets
-from coloria.web.errors import Refusal
+from coloria.web.errors import RefusedError
 from coloria.web.offers import about_models
 
 if TYPE_CHECKING:
@@ -25,15 +26,6 @@ __all__ = ["HERE", "Pages", "router"]
 
 HERE = Path(__file__).resolve().parent
 YEAR_S = 365 * 24 * 3600
-
-NAV = {
-    "home": "home",
-    "models": "models",
-    "how-it-works": "how",
-    "about": "about",
-    "api": "api",
-}
-"""Template of each plain page, and the entry of the menu that it belongs to."""
 
 
 class Pages:
@@ -81,7 +73,7 @@ class Pages:
             response.set_cookie("lang", lang, max_age=YEAR_S, samesite="lax", httponly=True)
         return response
 
-    def error(self, request: Request, refusal: Refusal) -> Response:
+    def error(self, request: Request, refusal: RefusedError) -> Response:
         """A refusal as a page."""
         error = refusal.problem.model_dump()
         return self.render(
@@ -137,7 +129,7 @@ def model(request: Request, name: str) -> Response:
     pages = _pages(request)
     found = next((m for m in pages.models if name in (m["name"], *m["aliases"])), None)
     if found is None:
-        raise Refusal("not_found", f"there is no model {name!r}", hint="see /models")
+        raise RefusedError("not_found", f"there is no model {name!r}", hint="see /models")
     if name != found["name"]:
         return RedirectResponse(f"/models/{found['name']}", 308)
     return pages.render(request, "model", "models", model=found)
@@ -164,7 +156,8 @@ def api(request: Request) -> Response:
 @router.get("/results/{job}")
 def results(request: Request, job: str) -> Response:
     """What became of an upload."""
-    view = request.app.state.desk.get(job).view().model_dump(mode="json")
+    desk = desk_of(request)
+    view = desk.view(desk.get(job)).model_dump(mode="json")
     return _pages(request).render(
         request, "results", "results", job=view, all_models=view["model"] == "all"
     )
