@@ -66,7 +66,7 @@ class Choices(BaseModel):
 
 def refusals(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """The refusals of a route, for its description."""
-    always = (400, 403, 421, 500)
+    always = (400, 403, 421, 422, 500)
     found: dict[int | str, dict[str, Any]] = {}
     for status in (*always, *statuses):
         found[status] = {"model": ErrorView}
@@ -113,7 +113,7 @@ _FORM = {
     status_code=202,
     response_model=JobView,
     responses={202: {"headers": {"Location": {"schema": {"type": "string"}}}}}
-    | refusals(408, 413, 415, 422, 429, 503),
+    | refusals(408, 413, 415, 429, 503),
     openapi_extra={
         "requestBody": {"required": True, "content": {"multipart/form-data": {"schema": _FORM}}}
     },
@@ -123,8 +123,10 @@ async def upload(request: Request) -> Response:
     body = request.stream()
     try:
         job = await _take(request, body)
-    except RefusedError:
-        await drain(body)
+    except RefusedError as error:
+        # Who sends a body reads the answer afterwards; who waits for leave to send, at once.
+        if "expect" in request.headers or not await drain(body):
+            error.headers["Connection"] = "close"
         raise
     if wants_page(request):
         return RedirectResponse(f"/results/{job.id}", 303)
@@ -214,7 +216,7 @@ async def test(request: Request) -> Echo:
     return Echo(ok=True, received=received)
 
 
-@router.get("/health", responses={503: {"model": Health}})
+@router.get("/health", responses=refusals() | {503: {"model": Health}})
 async def health(request: Request) -> Response:
     """Whether pictures are being coloured."""
     pool = desk_of(request).pool
@@ -228,7 +230,7 @@ async def health(request: Request) -> Response:
 choices = APIRouter()
 
 
-@choices.get("/models")
+@choices.get("/models", responses=refusals())
 async def models(request: Request) -> Choices:
     """Which models can be chosen, and the limits of an upload."""
     return Choices(**request.app.state.facts.shown())

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
+from coloria.cli.options import DEVICES
 from coloria.errors import OptionError
 
 __all__ = ["PREFIX", "Settings"]
@@ -23,13 +24,19 @@ def _listed(value: Any) -> Any:
     return value
 
 
+def _device(value: str) -> str:
+    if value.partition(":")[0] not in DEVICES:
+        raise ValueError(f"it must be one of {', '.join(DEVICES)}")
+    return value
+
+
 Words = Annotated[tuple[str, ...], BeforeValidator(_listed)]
 
 
 class Settings(BaseModel):
     """How the site is run; the fields are the flags of ``coloria serve``."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     host: str = "127.0.0.1"
     """Address to listen on; 0.0.0.0 is every one of this machine."""
@@ -39,8 +46,8 @@ class Settings(BaseModel):
     """Processes that colour pictures."""
     threads: int | None = Field(None, ge=1)
     """PyTorch's threads in each; by default the processors are shared out."""
-    device: str = "auto"
-    precision: str = "auto"
+    device: Annotated[str, AfterValidator(_device)] = "auto"
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     models: Words = ()
     """Names of those offered; by default every one whose weights are there."""
 
@@ -126,11 +133,12 @@ def _told(error: ValidationError) -> str:
     """One line: which setting, what came, what is wanted."""
     first = error.errors()[0]
     name = str(first["loc"][0])
+    said = first["msg"].removeprefix("Value error, ").lower()
     if first["type"] == "extra_forbidden":
         return (
             f"{PREFIX}{name.upper()} is no setting; there are: {', '.join(Settings.model_fields)}"
         )
     return (
-        f"--{name.replace('_', '-')} ({PREFIX}{name.upper()}): {first['msg'].lower()}; "
+        f"--{name.replace('_', '-')} ({PREFIX}{name.upper()}): {said}; "
         f"got {first['input']!r}"
     )

@@ -115,7 +115,8 @@ class _Reader:
         self.text = bytearray()
         self.sent: Sent | None = None
         self.file: IO[bytes] | None = None
-        self.pending: list[tuple[IO[bytes], bytes]] = []
+        self.pending: list[tuple[IO[bytes], bytes | None]] = []
+        """What is to be written; None ends a file."""
         self.ended = False
 
     async def read(self, boundary: bytes, body: AsyncIterator[bytes]) -> None:
@@ -132,12 +133,16 @@ class _Reader:
 
     def _flush(self) -> None:
         for file, data in self.pending:
-            file.write(data)
+            if data is None:
+                file.close()
+            else:
+                file.write(data)
         self.pending.clear()
 
     def close(self) -> None:
-        if self.file is not None:
-            self.file.close()
+        for file in (self.file, *(file for file, _ in self.pending)):
+            if file is not None:
+                file.close()
 
     def part_begin(self) -> None:
         self.disposition, self.name = b"", ""
@@ -184,7 +189,6 @@ class _Reader:
                 file=clean(name),
                 hint="send the others afterwards",
             )
-        self.close()
         self.sent = Sent(clean(name), self.folder / f"{len(self.form.files)}.upload")
         self.file = self.sent.path.open("xb")
         self.form.files.append(self.sent)
@@ -201,7 +205,10 @@ class _Reader:
                 raise RefusedError("wrong_field", f"{self.name}: the value is too long")
 
     def part_end(self) -> None:
-        if self.name in self.form.fields:
+        if self.file is not None:
+            self.pending.append((self.file, None))
+            self.file = self.sent = None
+        elif self.name in self.form.fields:
             self.form.fields[self.name] = _decoded(self.text).strip()
 
     def end(self) -> None:
@@ -234,15 +241,17 @@ def check_length(headers: Mapping[str, str], settings: Settings) -> int | None:
     return length
 
 
-async def drain(body: AsyncIterator[bytes]) -> None:
-    """Reads on for a while without keeping anything."""
+async def drain(body: AsyncIterator[bytes]) -> bool:
+    """Reads on for a while without keeping anything, and tells whether that was the end."""
     read = 0
-    with contextlib.suppress(Exception):
+    with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(DRAIN_S):
             async for chunk in body:
                 read += len(chunk)
                 if read > DRAIN_BYTES:
-                    return
+                    return False
+            return True
+    return False
 
 
 async def look(sent: Sent, max_pixels: int) -> Look:
