@@ -167,12 +167,12 @@ def test_raw_bytes_in_a_part_cannot_add_headers(client):
 
 def test_six_pictures_are_too_many(client):
     files = [(f"{i}.jpg", photo(48, 40)) for i in range(6)]
-    assert problem(send(client, *files), 413, "too_many_files")["file"] == "5.jpg"
+    assert problem(send(client, *files), 422, "too_many_files")["file"] == "5.jpg"
 
 
 def test_all_models_take_one_picture(client):
     files = [(f"{i}.jpg", photo(48, 40)) for i in range(2)]
-    problem(send(client, *files, model="all"), 413, "too_many_files")
+    problem(send(client, *files, model="all"), 422, "too_many_files")
 
 
 def test_a_file_that_is_too_large_is_refused_while_it_comes(client, desk):

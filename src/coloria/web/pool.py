@@ -54,6 +54,15 @@ class Task:
     limit: asyncio.Timeout | None = None
     """Of the time it may take, while it is at work."""
     wanted: bool = True
+    begun: bool = False
+    """Whether a worker has said that it is at it."""
+    again: bool = False
+    """Whether it was given to another worker, the first having died before it began."""
+
+    def said(self, share: float) -> None:
+        """What a worker says of its progress."""
+        self.begun = True
+        self.progress(share)
 
 
 class Pool:
@@ -130,7 +139,7 @@ class Pool:
         if task in line:
             line.remove(task)
             task.outcome.cancel()
-        elif task.limit is not None and not task.outcome.done():
+        elif task.limit is not None:
             task.wanted = False
             soon = asyncio.get_running_loop().time() + GRACE_S
             task.limit.reschedule(min(soon, task.limit.when() or soon))
@@ -175,7 +184,7 @@ class Pool:
         begun, worker.busy = time.monotonic(), True
         try:
             async with asyncio.timeout(self.settings.timeout) as task.limit:
-                answer = await worker.ask(task.order, task.progress)
+                answer = await worker.ask(task.order, task.said)
             _settle(task, answer)
             self._time(task, time.monotonic() - begun)
         except TimeoutError:
@@ -184,12 +193,19 @@ class Pool:
             await worker.end()
         except WorkerDiedError as error:
             self.crashes += 1
-            _log.error("a worker died at work (%s); another takes its place", error)
-            _settle(task, _failed(task, "worker_crashed", "the program that colours it broke down"))
+            _log.error("a worker died (%s); another takes its place", error)
             await worker.end()
+            if not (task.begun or task.again or task.outcome.done()):
+                task.again = True  # it had died before, and nobody had noticed
+                self._line(task.order).appendleft(task)
+                self._waiting.release()
+                return
+            _settle(task, _failed(task, "worker_crashed", "the program that colours it broke down"))
+        except asyncio.CancelledError:
+            task.outcome.cancel()
+            raise
         finally:
-            worker.busy = False
-            task.outcome.cancel()  # no change to one that is settled
+            worker.busy, task.limit = False, None
 
     def _limit(self) -> str:
         return f"{self.settings.timeout:g} seconds"

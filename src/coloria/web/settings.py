@@ -138,7 +138,4 @@ def _told(error: ValidationError) -> str:
         return (
             f"{PREFIX}{name.upper()} is no setting; there are: {', '.join(Settings.model_fields)}"
         )
-    return (
-        f"--{name.replace('_', '-')} ({PREFIX}{name.upper()}): {said}; "
-        f"got {first['input']!r}"
-    )
+    return f"--{name.replace('_', '-')} ({PREFIX}{name.upper()}): {said}; got {first['input']!r}"
