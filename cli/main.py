@@ -27,6 +27,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "weights": ("coloria.cli.weights", "weights", "Fetch, check and remove weight files."),
     "train": ("coloria.cli.train", "train", "Train a model from a recipe."),
     "export": ("coloria.cli.export", "export", "Write the weights of a run as one file."),
+    "serve": ("coloria.cli.serve", "serve", "Serve the web site."),
     "info": ("coloria.cli.info", "info", "Show versions, devices, cache and extras."),
     "completion": ("coloria.cli.completion", "completion", "Print a shell completion script."),
 }

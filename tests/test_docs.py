@@ -238,7 +238,7 @@ def test_no_install_line_takes_the_other_project_of_this_name(name):
 
 def test_every_variable_of_the_environment_is_explained():
     own = [*(ROOT / "src" / "coloria").rglob("*.py"), *(ROOT / "cli").rglob("*.py")]
-    used = {v for path in own for v in re.findall(r"\bCOLORIA_[A-Z]+", path.read_text("utf-8"))}
+    used = {v for path in own for v in re.findall(r"\bCOLORIA_[A-Z_]+", path.read_text("utf-8"))}
     page = PAGES["docs/reference/options.md"]
     assert [v for v in used if f"`{v}`" not in page] == []
 

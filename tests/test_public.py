@@ -11,6 +11,7 @@ from coloria.cli.main import COMMANDS, cli
 
 FRAMEWORKS = {
     "fastai",
+    "fastapi",
     "keras",
     "kornia",
     "numpy",
@@ -24,6 +25,7 @@ FRAMEWORKS = {
     "timm",
     "torch",
     "torchvision",
+    "uvicorn",
 }
 """None of these before there is work for it."""
 
@@ -80,6 +82,31 @@ OPTIONS = {
         "--processes",
         "--dry-run",
         "--list",
+    },
+    "serve": {
+        "--host",
+        "--port",
+        "--workers",
+        "--threads",
+        "--device",
+        "--precision",
+        "--models",
+        "--max-files",
+        "--max-mb",
+        "--max-megapixels",
+        "--keep-minutes",
+        "--queue",
+        "--per-client",
+        "--per-minute",
+        "--timeout",
+        "--max-disk-mb",
+        "--folder",
+        "--contact",
+        "--origins",
+        "--hosts",
+        "--proxies",
+        "--log-json",
+        "--reload",
     },
     "info": {"--json"},
     "completion": {"shell"},
@@ -188,6 +215,7 @@ def test_the_table_of_commands_has_their_words():
         "weights",
         "train",
         "export",
+        "serve",
         "info",
         "completion",
     }

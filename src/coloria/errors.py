@@ -23,6 +23,7 @@ Catch :class:`ColoriaError` to catch them all. The tree::
     │       └── OfflineError        the network is switched off
     ├── DeviceError                 the device or precision asked for is not there
     ├── OutOfMemoryError            the device has too little memory for this size
+    ├── RequestError                the web site refuses a request
     └── TrainingError               a training run cannot start or go on
         ├── DataError               the training data are missing or unusable
         ├── CheckpointError         a checkpoint is missing, damaged or of another run
@@ -54,6 +55,7 @@ __all__ = [
     "PictureError",
     "PictureTooLargeError",
     "PictureWriteError",
+    "RequestError",
     "TrainingError",
     "UnknownNameError",
     "UnreadablePictureError",
@@ -166,6 +168,10 @@ class DeviceError(ColoriaError):
 
 class OutOfMemoryError(ColoriaError):
     """The device has too little memory; nothing was coloured."""
+
+
+class RequestError(ColoriaError):
+    """The web site refuses a request; :mod:`coloria.web.errors` has its codes."""
 
 
 class TrainingError(ColoriaError):

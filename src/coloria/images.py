@@ -60,6 +60,7 @@ __all__ = [
     "encode",
     "give_back",
     "is_picture_name",
+    "look",
     "page_count",
     "read",
     "read_pages",
@@ -151,6 +152,16 @@ def page_count(source: Source) -> int:
         return 1
     with _opened(source) as (file, name):
         return len(_page_numbers(_open(file, name), name))
+
+
+def look(source: Source, *, max_pixels: int = MAX_PIXELS) -> tuple[str, int, int]:
+    """Format (by Pillow's name), width and height of a file, from its header; takes and raises
+    what :func:`read` does, as far as that can be told without decoding.
+    """
+    with _opened(source) as (file, name):
+        image = _open(file, name)
+        _check_size(name, image.size, max_pixels)
+        return {"MPO": "JPEG"}.get(image.format or "", image.format or ""), *image.size
 
 
 @contextmanager
