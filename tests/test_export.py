@@ -27,7 +27,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
         small = rng.integers(0, 256, (4, 4, 3), dtype=np.uint8)
         Image.fromarray(small).resize((48, 48)).save(folder / f"{index}.png")
     where = tmp_path_factory.mktemp("runs") / "run"
-    changes = ["stages.1.skip=true", "stages.0.epochs=1", "run.checkpoint_every=1"]
+    changes = ["stages.1.skip=true", "stages.0.epochs=1", "run.checkpoint_every=1", "cycles=0"]
     start("artistic", config="smoke/artistic", data=[folder], folder=where, changes=changes)
     return where
 

@@ -14,35 +14,25 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 
+import coloria
 from coloria.config import load_recipe
 from coloria.errors import ConfigError, DataError, NonFiniteLossError, OptionError, TrainingError
-from coloria.train import trainers
-from coloria.train.checkpoint import Checkpoints, load
+from coloria.export import export
+from coloria.train.checkpoint import Checkpoints, load, save
+from coloria.train.pick import best, read_scores
 from coloria.train.schedule import NoGanRecipe
 from coloria.train.start import start
+from coloria.weightfile import read_card
 
 
 @pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
+def alone() -> Iterator[None]:
     """Bit-equality holds for one number of threads: that of the killed processes."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
-
-
-@pytest.fixture(scope="module")
-def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """24 smooth coloured pictures."""
-    folder = tmp_path_factory.mktemp("photos")
-    rng = np.random.default_rng(0)
-    for index in range(24):
-        small = rng.integers(0, 256, (5, 6, 3), dtype=np.uint8)
-        picture = Image.fromarray(small).resize((72, 60), Image.Resampling.BICUBIC)
-        picture.save(folder / f"{index:02d}.jpg", quality=95)
-    return folder
 
 
 def run(folder: Path, photos: Path, *changes: str, **options: object) -> Path:
@@ -51,6 +41,9 @@ def run(folder: Path, photos: Path, *changes: str, **options: object) -> Path:
         device="cpu", **options,
     )  # fmt: skip
     return folder
+
+
+CYCLES = ["make-1", "critic-1", "gan-1", "make-2", "critic-2", "gan-2"]
 
 
 def table(path: Path) -> list[dict[str, str]]:
@@ -64,7 +57,8 @@ def last(folder: Path) -> dict[str, torch.Tensor]:
     assert found is not None
     state = found[1]["state"]
     averages = {f"ema.{k}": v for k, v in state["ema"]["average"].items()}
-    return {**state["net"], **averages, "step": torch.tensor(state["step"])}
+    critic = {f"critic.{k}": v for k, v in (state["critic"] or {}).items()}
+    return {**state["net"], **averages, **critic, "step": torch.tensor(state["step"])}
 
 
 def assert_equal(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> None:
@@ -86,10 +80,13 @@ def test_run_folder_holds_what_a_person_looks_for(finished: Path) -> None:
     figures = {row["name"] for row in rows}
     assert figures >= {"train/loss", "train/lr", "val/lab", "val/ciede2000", "val/colorfulness"}
     assert max(int(row["step"]) for row in rows) == int(last(finished)["step"])
-    assert len(list((finished / "pictures").glob("*.png"))) == 4  # one an epoch
+    # One an epoch of pre-training, one of what was made for the critic.
+    assert len(list((finished / "pictures").glob("*.png"))) == 4 + 2
     stages = table(finished / "timing.csv")
-    assert [row["stage"] for row in stages] == ["gen-32", "gen-48"]
-    assert [float(row["epochs"]) for row in stages] == [2, 2]
+    assert [row["stage"] for row in stages] == ["gen-32", "gen-48", *CYCLES]
+    assert [float(row["epochs"]) for row in stages] == [2, 2, *[1, 2, 1] * 2]
+    assert [int(row["steps"]) for row in stages] == [10, 20, *[0, 10, 5] * 2]
+    assert figures >= {"train/critic-true", "train/adversarial", "val/accuracy", "val/critic"}
 
 
 @pytest.mark.slow
@@ -114,6 +111,7 @@ def test_training_learns(finished: Path, photos: Path, tmp_path: Path) -> None:
         "stages.0.train=all",
         "stages.0.lr=5e-3",
         "stages.1.skip=true",
+        "cycles=0",
     )
     rows = table(folder / "log.csv")
     losses = [float(r["value"]) for r in rows if r["name"] == "train/loss"]
@@ -139,11 +137,13 @@ def test_frozen_parts_stand_still_and_their_batch_norms_do_not(finished: Path) -
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("step", [3, 11, 17])
+@pytest.mark.parametrize("step", [3, 11, 17, 35, 43, 54])
 def test_killed_and_resumed_runs_end_bit_equal(
     finished: Path, photos: Path, tmp_path: Path, step: int
 ) -> None:
-    """kill -9 in the first stage, at its end, and in the second; then --resume."""
+    """kill -9 in the first stage, at its end, in the second, in the critic's, in the adversarial
+    one, and in the critic's of the second cycle; then --resume.
+    """
     folder = tmp_path / "killed"
     command = [sys.executable, "-m", "coloria", "train", "artistic", "--config", "smoke/artistic",
                "--data", str(photos), "--out", str(folder), "--device", "cpu"]  # fmt: skip
@@ -173,8 +173,42 @@ def wait_for_step(log: Path, step: int, process: subprocess.Popen[bytes]) -> Non
 
 
 @pytest.mark.slow
+def test_the_schedule_of_stable_runs_to_a_weight_file(photos: Path, tmp_path: Path) -> None:
+    """All stages; then the checkpoint that the rule chooses, and one that somebody picked."""
+    start("stable", config="smoke/stable", data=[photos], folder=tmp_path / "run", device="cpu")
+    stages = table(tmp_path / "run" / "timing.csv")
+    assert [row["stage"] for row in stages] == ["gen-32", "gen-48", *CYCLES]
+    scores = read_scores(tmp_path / "run")
+    assert {score.stage for score in scores} == {"gan-1", "gan-2"}
+    steps = {}
+    for pick in (None, scores[0].step):
+        path = export(tmp_path / "run", tmp_path / "a.safetensors", pick=pick)
+        card = read_card(path)
+        assert card is not None
+        assert card.model == "stable"
+        steps[pick] = card.provenance["steps"]
+    assert steps == {None: best(scores, 0.0).step, scores[0].step: scores[0].step}
+    picture = coloria.load("stable", str(path)).colorize(np.zeros((40, 50), np.uint8))
+    assert picture.shape == (40, 50, 3)
+
+
+@pytest.mark.slow
+def test_a_finished_run_goes_on_with_cycles_that_are_added(photos: Path, tmp_path: Path) -> None:
+    """Pre-training of before there were any, told now to go on with the critic."""
+    folder = run(tmp_path / "run", photos, "stages.1.skip=true", "cycles=0")
+    before = Checkpoints(folder / "checkpoints").latest()
+    assert before is not None
+    whole = before[1]
+    del whole["state"]["critic"]  # as it was then
+    save(before[0], whole)
+    start(None, resume=folder, changes=["cycles=1", "cycle.1.epochs=1"], device="cpu")
+    stages = table(folder / "timing.csv")
+    assert [row["stage"] for row in stages] == ["gen-32", "gen-48", *CYCLES[:3]]
+
+
+@pytest.mark.slow
 def test_changes_on_resume_are_recorded(finished: Path, photos: Path, tmp_path: Path) -> None:
-    folder = run(tmp_path / "short", photos, "stages.1.skip=true")
+    folder = run(tmp_path / "short", photos, "stages.1.skip=true", "cycles=0")
     start(None, resume=folder, changes=["stages.1.skip=false",
           "stages.1.lr=1e-5"], device="cpu")  # fmt: skip
     assert "stages.1.lr=1e-5" in (folder / "resumes.json").read_text()
@@ -234,20 +268,14 @@ def test_stages_share_no_name() -> None:
         load_recipe("smoke/artistic", NoGanRecipe, ["stages.1.name=gen-32"])
 
 
-@pytest.mark.parametrize("name", ["artistic-compact", "smoke/artistic"])
-def test_every_recipe_is_valid(name: str) -> None:
-    recipe = load_recipe(name, NoGanRecipe)
-    assert trainers.default_recipe(recipe.model)
-
-
 @pytest.mark.slow
 def test_two_processes_train_one_network(photos: Path, tmp_path: Path) -> None:
     """gloo averages the gradients; the run is written once."""
     folder = tmp_path / "two"
     command = [sys.executable, "-m", "coloria", "train", "artistic", "--config", "smoke/artistic",
                "--data", str(photos), "--out", str(folder), "--device", "cpu", "--processes", "2",
-               "--set", "stages.1.skip=true"]  # fmt: skip
+               "--set", "stages.1.skip=true", "--set", "cycles=1"]  # fmt: skip
     done = subprocess.run(command, capture_output=True, timeout=300,
                           env={**os.environ, "OMP_NUM_THREADS": "1"})  # fmt: skip
     assert done.returncode == 0, done.stderr.decode()[-2000:]
-    assert int(last(folder)["step"]) == 10
+    assert int(last(folder)["step"]) == 10 + 10 + 5
