@@ -25,6 +25,8 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "colorize": ("coloria.cli.colorize", "colorize", "Colour black-and-white photographs."),
     "models": ("coloria.cli.models", "models", "List the models, or compare how they are built."),
     "weights": ("coloria.cli.weights", "weights", "Fetch, check and remove weight files."),
+    "compare": ("coloria.cli.compare", "compare", "Show one photograph by every model."),
+    "eval": ("coloria.cli.eval", "evaluate", "Measure models on colour photographs."),
     "train": ("coloria.cli.train", "train", "Train a model from a recipe."),
     "export": ("coloria.cli.export", "export", "Write the weights of a run as one file."),
     "serve": ("coloria.cli.serve", "serve", "Serve the web site."),

@@ -16,15 +16,17 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from coloria.colorizer import Colorizer, load
     from coloria.errors import ColoriaError
+    from coloria.metrics.evaluate import evaluate
     from coloria.models.registry import names as list_models
 
 __version__ = "0.1.0"
 
-__all__ = ["ColoriaError", "Colorizer", "__version__", "list_models", "load"]
+__all__ = ["ColoriaError", "Colorizer", "__version__", "evaluate", "list_models", "load"]
 
 _PLACES = {
     "ColoriaError": ("coloria.errors", "ColoriaError"),
     "Colorizer": ("coloria.colorizer", "Colorizer"),
+    "evaluate": ("coloria.metrics.evaluate", "evaluate"),
     "list_models": ("coloria.models.registry", "names"),
     "load": ("coloria.colorizer", "load"),
 }

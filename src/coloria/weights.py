@@ -39,6 +39,7 @@ from coloria.errors import (
     did_you_mean,
 )
 from coloria.fetch import Progress
+from coloria.models import registry
 from coloria.released import RELEASED, Released, generators, released
 from coloria.weightfile import atomic, looks_like_page
 
@@ -116,6 +117,18 @@ def find(model: str, choice: str | os.PathLike[str] = "auto") -> Found:
     if text == "released" or text.startswith("released:"):
         return _released(_entry_for(model, text.partition(":")[2]))
     return _file(Path(text), is_path=isinstance(choice, os.PathLike))
+
+
+def with_weights(choice: str | os.PathLike[str] = "auto") -> list[str]:
+    """The models whose weights of that choice are here, in the order of the table."""
+    found = []
+    for name in registry.names():
+        try:
+            find(name, choice)
+        except WeightsError:
+            continue
+        found.append(name)
+    return found
 
 
 def _auto(model: str) -> Found:

@@ -24,7 +24,7 @@ SSIM_WINDOW = 11
 
 def lab_of(picture: Pixels) -> Tensor:
     """Lab (3, H, W) of sRGB, float32, D65."""
-    rgb = torch.from_numpy(np.ascontiguousarray(picture)).permute(2, 0, 1)
+    rgb = torch.from_numpy(np.array(picture)).permute(2, 0, 1)
     return srgb_to_lab(rgb.float() / 255)
 
 

@@ -262,6 +262,10 @@ class Checkpoints:
             )
         return None
 
+    def all(self) -> list[Path]:
+        """All checkpoints that are there, the oldest first."""
+        return _newest_first(self.folder)[::-1]
+
     def stage(self, name: str) -> Path | None:
         """The checkpoint of that stage, the newest if there are several."""
         named = (path for path in _newest_first(self.folder) if _match(path)["stage"] == name)  # type: ignore[index]
