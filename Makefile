@@ -52,5 +52,5 @@ $(VENV)/.installed: pyproject.toml | $(BIN)/python
 	@touch $@
 
 $(VENV)/.installed-tests: $(VENV)/.installed
-	$(PIP) install --quiet --editable '.[train,tensorflow,scan,web]' --group test
+	$(PIP) install --quiet --editable '.[train,tensorflow,scan,web,eval]' --group test
 	@touch $@

@@ -17,6 +17,7 @@ import click
 
 from coloria import errors
 from coloria.config import Recipe
+from coloria.metrics.table import MEASURES
 from coloria.models.registry import MODELS
 from coloria.released import RELEASED, generators
 
@@ -69,6 +70,22 @@ def released() -> str:
 
 def _megabytes(size: int | None) -> str:
     return "not stated" if size is None else f"{size / 1e6:.0f} MB"
+
+
+def measures() -> str:
+    """The measures that a set of pictures can be judged by."""
+    rows = [
+        (
+            f"`{m.name}`",
+            ", ".join(f"`{alias}`" for alias in m.aliases),
+            f"{m.title}{f', in {m.unit}' if m.unit else ''}: {m.summary}",
+            {"lower": "lower", "higher": "higher", "none": "neither"}[m.better],
+            "the set" if m.scope == "set" else "a picture",
+            f"`{m.extra}`" if m.extra else "",
+        )
+        for m in MEASURES.values()
+    ]
+    return table(("name", "aliases", "what it is", "better", "figure of", "extra"), rows)
 
 
 # ------------------------------------------------------------------ command line
@@ -265,6 +282,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "recipe-chroma": recipe_chroma,
     "recipes": recipes,
     "errors": error_tree,
+    "measures": measures,
     "tones": tones,
     "formats": formats,
 }

@@ -90,9 +90,9 @@ def delta_e00(
         ).numpy()
     if not (kL > 0 and kC > 0 and kH > 0):
         raise OptionError(f"kL, kC and kH are positive, not {kL}, {kC}, {kH}")
-    one, other = torch.broadcast_tensors(
-        *(_channels_last(_tensor(lab), channel_axis) for lab in (lab1, lab2))
-    )
+    one, other = (_channels_last(_tensor(lab), channel_axis) for lab in (lab1, lab2))
+    shape = np.broadcast_shapes(one.shape, other.shape)
+    one, other = one.expand(shape), other.expand(shape)
     if torch.is_grad_enabled() and (one.requires_grad or other.requires_grad):
         return textbook(one, other, kL, kC, kH)
     return blockwise(one, other, kL, kC, kH)

@@ -30,8 +30,8 @@ import torch
 from torch import Tensor
 
 BLOCK_BYTES = 1 << 18
-"""Bytes of one row of scratch memory, for each thread: :data:`ROWS` of them fit the outer cache,
-and are long enough that the cost of a call does not count."""
+"""Bytes of one row of scratch memory, for each of at least two threads: :data:`ROWS` of them fit
+the outer cache, and are long enough that the cost of a call counts little."""
 DEVICE_BYTES = 1 << 24
 """The same on an accelerator: what keeps it busy."""
 ROWS = 12
@@ -77,7 +77,7 @@ def blockwise(lab1: Tensor, lab2: Tensor, kL: float, kC: float, kH: float) -> Te
         return out
     row = DEVICE_BYTES
     if out.device.type == "cpu":
-        row = BLOCK_BYTES * torch.get_num_threads()
+        row = BLOCK_BYTES * max(2, torch.get_num_threads())
     size = min(row // dtype.itemsize, -(-out.numel() // 2))
     block = _Block(size, dtype, out.device, (kL, kC, kH))
     for part in _parts(out.shape, size):
@@ -120,7 +120,7 @@ class _Block:
     def __call__(self, lab1: Tensor, lab2: Tensor, out: Tensor) -> None:
         """Lab (..., 3) into `out` (...), which is one piece of memory."""
         memory = self.memory[:, : out.numel()]
-        L, a, b, C = memory[:8].unflatten(0, (4, 2)).unbind()  # (2, n): both colours
+        L, a, b, C = (memory[i : i + 2] for i in (0, 2, 4, 6))  # (2, n): both colours
         for i, channel in enumerate((L, a, b)):
             for row, lab in zip(channel.unbind(), (lab1, lab2), strict=True):
                 row.view(out.shape).copy_(lab[..., i])

@@ -73,7 +73,8 @@ class Measure:
         """
         if self.extra and any(find_spec(package) is None for package in self.needs):
             raise MissingExtraError(self.title, self.extra)
-        return _resolve(self.target)
+        target: Callable[..., Any] = _resolve(self.target)
+        return target
 
     def metric(self, **options: Any) -> SetMeasure:
         """An empty ``update``/``compute`` object for a set: the mean where a picture has a figure.
