@@ -116,18 +116,35 @@ def recipe() -> str:
     from coloria.train.schedule import NoGanRecipe
 
     schema = NoGanRecipe.model_json_schema()
-    return table(("key", "value", "default", "meaning"), list(_fields(schema, schema, "")))
+    return table(HEAD, list(_fields(schema, schema, "")))
+
+
+def stages() -> str:
+    """What each kind of stage takes."""
+    from coloria.train.schedule import NoGanRecipe
+
+    schema = NoGanRecipe.model_json_schema()
+    parts = []
+    for one in schema["properties"]["stages"]["items"]["oneOf"]:
+        kind = schema["$defs"][one["$ref"].rpartition("/")[2]]
+        name = kind["properties"].pop("kind")["const"]
+        rows = list(_fields(schema, kind, ""))
+        text = kind["description"].partition("\n")[0]
+        parts.append(f"### kind: {name}\n\n{text}\n\n{table(HEAD, rows)}")
+    return "\n".join(parts)
+
+
+HEAD = ("key", "value", "default", "meaning")
 
 
 def _fields(whole: dict[str, Any], part: dict[str, Any], place: str) -> Iterator[tuple[str, ...]]:
     for name, field in part["properties"].items():
-        below = field.get("items", {}).get("$ref") or field.get("$ref")
+        below = field.get("$ref")
         default = _default(name, field, part)
         key = f"{place}{name}"
         yield f"`{key}`", _kind(field), "" if below else default, field.get("description", "")
         if below:
-            step = f"{key}.N." if "items" in field else f"{key}."
-            yield from _fields(whole, whole["$defs"][below.rpartition("/")[2]], step)
+            yield from _fields(whole, whole["$defs"][below.rpartition("/")[2]], f"{key}.")
 
 
 def _default(name: str, field: dict[str, Any], part: dict[str, Any]) -> str:
@@ -170,7 +187,7 @@ def _kind(field: dict[str, Any]) -> str:
 def _list_kind(field: dict[str, Any]) -> str:
     if "prefixItems" in field:
         return f"{len(field['prefixItems'])} numbers"
-    return "list, keys below" if "$ref" in field["items"] else f"list of {_kind(field['items'])}"
+    return "list of stages" if "oneOf" in field["items"] else f"list of {_kind(field['items'])}"
 
 
 def _bounds(field: dict[str, Any]) -> str:
@@ -243,6 +260,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "commands": commands,
     "recipe": recipe,
     "recipes": recipes,
+    "stages": stages,
     "errors": error_tree,
     "tones": tones,
     "formats": formats,

@@ -64,6 +64,7 @@ OPTIONS = {
         "-o --output",
         "--model",
         "--stage",
+        "--pick",
         "--data",
         "--terms",
         "--overwrite",

@@ -6,10 +6,10 @@ import math
 from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from coloria.train.preflight import PlannedStage
-from coloria.train.stages import CriticStage, GenerateStage, Stage, Training
+from coloria.train.stages import CriticStage, GenerateStage, Training
 
 if TYPE_CHECKING:
     from coloria.train.nogan import Trainer
@@ -27,38 +27,41 @@ def plan(trainer: Trainer) -> list[PlannedStage]:
     drawn = 0
     costs: dict[str, tuple[int, int]] = {}
     for index, stage in enumerate(trainer.recipe.schedule()):
+        epochs, steps, pictures, memory = getattr(stage, "epochs", 1), 0, 0, None
         if isinstance(stage, GenerateStage):
-            drawn = round(2 * stage.share * len(trainer.train_photos)) // 2 * 2
-            rows.append(_row(stage, 1, 0, drawn, None))
-            continue
-        if stage.kind not in costs:
-            costs[stage.kind] = _memory_of(trainer, stage)
-        kept, saved = costs[stage.kind]
-        if isinstance(stage, CriticStage):
-            batches = drawn * stage.accumulate // stage.batch
-        else:
-            batches = len(trainer.batches(index, stage)[0])
-        steps = batches // stage.accumulate * stage.epochs
-        area = (stage.size / SAMPLE_SIZE) ** 2 * stage.batch / stage.accumulate
-        memory = int(kept + saved * area)
-        rows.append(_row(stage, stage.epochs, steps, steps * stage.batch, memory))
+            pictures = drawn = round(2 * stage.share * len(trainer.train_photos)) // 2 * 2
+        elif not stage.skip:
+            steps = _steps(trainer, index, stage, drawn)
+            pictures = steps * stage.batch
+            if stage.kind not in costs:
+                costs[stage.kind] = _memory_of(trainer, stage)
+            kept, saved = costs[stage.kind]
+            area = (stage.size / SAMPLE_SIZE) ** 2 * stage.batch / stage.accumulate
+            memory = int(kept + saved * area)
+        note = "skipped" if stage.skip else ""
+        shown = 0 if stage.skip else pictures
+        rows.append(
+            PlannedStage(stage.name, stage.size, stage.batch, epochs, steps, shown, memory, note)
+        )
     return rows
 
 
-def _row(stage: Stage, epochs: int, steps: int, pictures: int, memory: int | None) -> PlannedStage:
-    if stage.skip:
-        steps = pictures = 0
-        memory = None
-    note = "skipped" if stage.skip else ""
-    return PlannedStage(stage.name, stage.size, stage.batch, epochs, steps, pictures, memory, note)
+def _steps(trainer: Trainer, index: int, stage: Training, drawn: int) -> int:
+    """Optimiser steps of a stage; `drawn` pictures were made for the critic."""
+    if isinstance(stage, CriticStage):
+        batches = drawn * stage.accumulate // stage.batch
+    else:
+        batches = len(trainer.batches(index, stage)[0])
+    return batches // stage.accumulate * stage.epochs
 
 
 def _memory_of(trainer: Trainer, stage: Training) -> tuple[int, int]:
     """Bytes that stay, and bytes that one picture of `SAMPLE_SIZE` keeps for the backward pass,
     measured on one.
     """
-    nets = {"pretrain": [trainer.net], "critic": [trainer.critic]}
-    learning = [n for n in nets.get(stage.kind, [trainer.net, trainer.critic]) if n is not None]
+    learning: list[nn.Module] = [] if stage.kind == "critic" else [trainer.net]
+    if stage.kind != "pretrain":
+        learning.append(trainer.critic)
     weights = [p for net in learning for p in net.parameters()]
     sizes: dict[int, int] = {}
 
@@ -70,12 +73,12 @@ def _memory_of(trainer: Trainer, stage: Training) -> tuple[int, int]:
     target = trainer.net.encode(gray.expand(-1, 3, -1, -1))
     with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
         if stage.kind == "critic":
-            learning[0](target)
+            trainer.critic(target)
         else:
             pred = trainer.net(trainer.net.encode(gray))
             trainer.loss(pred, target)
             if stage.kind == "gan":
-                learning[1](pred)
+                trainer.critic(pred)
     own = {p.data_ptr() for p in weights}
     saved = sum(size for pointer, size in sizes.items() if pointer not in own)
     kept = COPIES * sum(p.numel() * p.element_size() for p in weights)
