@@ -11,7 +11,11 @@ import click
 
 @click.command()
 @click.argument("model", required=False)
-@click.option("--config", help="Recipe by name or path; by default the compact one of the model.")
+@click.option(
+    "--config",
+    help="Recipe by name or path; by default the published one, for a GPU. For a CPU there is "
+    "MODEL-compact.",
+)
 @click.option(
     "--data",
     multiple=True,

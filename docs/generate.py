@@ -148,12 +148,30 @@ def _recipe_table(kind: type[Recipe], *, own: bool = False) -> str:
     schema = kind.model_json_schema()
     common = Recipe.model_fields.keys() - {"model"} if own else ()
     rows = [row for row in _fields(schema, schema, "") if _first(row) not in common]
-    return table(("key", "value", "default", "meaning"), rows)
+    return table(HEAD, rows)
 
 
 def _first(row: tuple[str, ...]) -> str:
     """The first part of a row's key."""
     return row[0].strip("`").partition(".")[0]
+
+
+def stages() -> str:
+    """What each kind of stage takes."""
+    from coloria.train.schedule import NoGanRecipe
+
+    schema = NoGanRecipe.model_json_schema()
+    parts = []
+    for one in schema["properties"]["stages"]["items"]["oneOf"]:
+        kind = schema["$defs"][one["$ref"].rpartition("/")[2]]
+        name = kind["properties"].pop("kind")["const"]
+        rows = list(_fields(schema, kind, ""))
+        text = kind["description"].partition("\n")[0]
+        parts.append(f"### kind: {name}\n\n{text}\n\n{table(HEAD, rows)}")
+    return "\n".join(parts)
+
+
+HEAD = ("key", "value", "default", "meaning")
 
 
 def _fields(whole: dict[str, Any], part: dict[str, Any], place: str) -> Iterator[tuple[str, ...]]:
@@ -207,7 +225,7 @@ def _kind(field: dict[str, Any]) -> str:
 def _list_kind(field: dict[str, Any]) -> str:
     if "prefixItems" in field:
         return f"{len(field['prefixItems'])} numbers"
-    return "list, keys below" if "$ref" in field["items"] else f"list of {_kind(field['items'])}"
+    return "list of stages" if "oneOf" in field["items"] else f"list of {_kind(field['items'])}"
 
 
 def _bounds(field: dict[str, Any]) -> str:
@@ -281,6 +299,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "recipe": recipe,
     "recipe-chroma": recipe_chroma,
     "recipes": recipes,
+    "stages": stages,
     "errors": error_tree,
     "measures": measures,
     "tones": tones,

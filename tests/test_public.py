@@ -66,6 +66,7 @@ OPTIONS = {
         "-o --output",
         "--model",
         "--stage",
+        "--pick",
         "--data",
         "--terms",
         "--overwrite",

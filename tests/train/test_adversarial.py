@@ -17,10 +17,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from coloria.train.adversarial import AdversarialLoss, _decay, make_gan
-from coloria.train.critic import Sight
 from coloria.train.learner import Callback, CancelValidException
 from coloria.train.losses import LossWeights, PictureLoss
 from coloria.train.nogan import Trainer
+from coloria.train.sight import Sight
 from coloria.train.stages import GanStage
 
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -15,9 +15,10 @@ from torch import Tensor, nn
 
 from coloria.errors import ConfigError
 from coloria.train.augment import luma as pillow_luma
-from coloria.train.critic import Drawn, Judged, Sight, Verdict, draw, luma
+from coloria.train.critic import Drawn, Judged, draw
 from coloria.train.loader import Batches
 from coloria.train.nogan import Trainer
+from coloria.train.sight import Sight, Verdict, luma
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

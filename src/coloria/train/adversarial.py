@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from coloria.device import autocast
 from coloria.train import distributed
-from coloria.train.critic import EPS, Sight, verdict_loss
+from coloria.train.critic import EPS
 from coloria.train.learner import Callback, Loaders, Precision, callbacks, fit, make_adam
 from coloria.train.loader import Batch
 from coloria.train.losses import PictureLoss
@@ -27,6 +27,7 @@ from coloria.train.pick import Score, Scores
 from coloria.train.recorder import Recorder
 from coloria.train.run import Run
 from coloria.train.schedule import NoGanRecipe
+from coloria.train.sight import Sight, verdict_loss
 from coloria.train.stages import GanStage
 from coloria.train.validate import validate
 
@@ -70,14 +71,15 @@ class AdversarialLoss(GANLoss):  # type: ignore[misc]
     def seen(self, pred: Tensor, target: Tensor) -> Tensor:
         """Normalised pictures as the critic is shown them."""
         mean, std = self.picture.mean, self.picture.std
-        return (self.sight(pred * std + mean, target * std + mean) - mean) / std
+        seen: Tensor = (self.sight(pred * std + mean, target * std + mean) - mean) / std
+        return seen
 
     def generator(self, pred: Tensor, target: Tensor) -> Tensor:
         """How well the critic is fooled, and how near the truth is."""
         with self.context():
             logits = self.gan_model.critic(self.seen(pred, target))
-        fooled = self.weights[0] * verdict_loss(logits.float(), 1.0)
-        near = self.weights[1] * self.picture(pred, target)
+        fooled: Tensor = self.weights[0] * verdict_loss(logits.float(), 1.0)
+        near: Tensor = self.weights[1] * self.picture(pred, target)
         self.parts |= {"adversarial": fooled.detach(), "picture": near.detach()}
         return fooled + near
 
@@ -190,6 +192,7 @@ class Switcher(AdaptiveGANSwitcher):  # type: ignore[misc]
 class GanRecorder(Recorder):
     """Records an adversarial stage, and scores the generator now and then."""
 
+    stage: GanStage
     near: PictureLoss
     """The generator's loss without the critic's part."""
 

@@ -3,7 +3,7 @@
 Upstream (jantic/DeOldify, MIT) wrote the generator's pictures as JPEG files of quality 75, cut from
 the middle, and took true ones as they were; a critic can tell those by the JPEG alone. Here both
 kinds go one way: cut by the same rule from different photographs, seen through the same
-:class:`Sight`, kept as 8-bit values without loss, and varied alike.
+:class:`~coloria.train.sight.Sight`, kept as 8-bit values without loss, and varied alike.
 """
 
 from __future__ import annotations
@@ -11,14 +11,12 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from contextlib import nullcontext
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from coloria.device import autocast
 from coloria.train import distributed
@@ -37,6 +35,7 @@ from coloria.train.progress import Progress
 from coloria.train.recorder import Recorder
 from coloria.train.run import Run
 from coloria.train.schedule import NoGanRecipe
+from coloria.train.sight import Verdict
 from coloria.train.stages import CriticStage, GenerateStage
 
 if TYPE_CHECKING:
@@ -45,62 +44,6 @@ if TYPE_CHECKING:
 EPS = 1e-8
 """Adam's, wherever the critic is trained: behind its dozen spectral norms gradients are so small
 that fastai's 1e-5 would keep it from learning."""
-
-LUMA = (0.299, 0.587, 0.114)
-"""Weights of red, green and blue in the luma (ITU-R BT.601)."""
-
-
-@dataclass(frozen=True)
-class Sight:
-    """What the critic sees of a picture; true ones are seen through it, too.
-
-    Attributes:
-        colours: Show the picture's colours on the luma of the truth, as they are used in the end
-            (DeOldify's own join), so that nothing but colour can be judged.
-        half: Halve the detail of the colours first: the generator works at half its size.
-    """
-
-    colours: bool
-    half: bool
-
-    def __call__(self, rgb: Tensor, truth: Tensor) -> Tensor:
-        """(B, 3, H, W) sRGB and its truth to what is seen: in [0, 1], in steps of 1/255.
-
-        The gradient passes as if nothing were clipped or rounded.
-        """
-        if self.colours:
-            soft = _softened(rgb) if self.half else rgb
-            rgb = soft + (luma(truth) - luma(soft))
-        seen = (rgb.detach().clamp(0, 1) * 255).round() / 255
-        return seen + (rgb - rgb.detach())
-
-
-def _softened(rgb: Tensor) -> Tensor:
-    return F.interpolate(F.avg_pool2d(rgb, 2), rgb.shape[-2:], mode="bilinear")
-
-
-def luma(rgb: Tensor) -> Tensor:
-    """(B, 3, H, W) to (B, 1, H, W)."""
-    return (rgb * rgb.new_tensor(LUMA).view(3, 1, 1)).sum(1, keepdim=True)
-
-
-def verdict_loss(logits: Tensor, true: float | Tensor) -> Tensor:
-    """Binary cross-entropy of all logits (B, n) with the picture's label (B,): 1 for true."""
-    label = torch.as_tensor(true, dtype=logits.dtype, device=logits.device)
-    return F.binary_cross_entropy_with_logits(logits, label.view(-1, 1).expand_as(logits))
-
-
-class Verdict(nn.Module):
-    """The critic's loss; as a part of it, the share of logits that are right."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.parts: dict[str, Tensor] = {}
-
-    def forward(self, logits: Tensor, true: Tensor) -> Tensor:
-        right = (logits > 0) == (true.view(-1, 1) > 0)
-        self.parts = {"accuracy": right.float().mean().detach()}
-        return verdict_loss(logits, true)
 
 
 class Drawn:
@@ -115,7 +58,7 @@ class Drawn:
     def __init__(
         self, generated: list[NDArray[np.uint8]], true: list[NDArray[np.uint8]], stage: int
     ) -> None:
-        self.pixels = np.stack([*generated, *true])
+        self.pixels: NDArray[np.uint8] = np.stack([*generated, *true])
         self.generated, self.stage = len(generated), stage
         self.names = [f"generated {i}" for i in range(len(generated))]
         self.names += [f"true {i}" for i in range(len(true))]
@@ -125,7 +68,8 @@ class Drawn:
 
     def read(self, i: int) -> NDArray[np.uint8]:
         """Picture ``i``."""
-        return self.pixels[i]
+        pixels: NDArray[np.uint8] = self.pixels[i]
+        return pixels
 
     def columns(self, count: int) -> list[Tensor]:
         """Pictures of both kinds side by side, for a grid."""
@@ -213,18 +157,18 @@ def generate(
 
 def _pictures(trainer: Trainer, index: int) -> Drawn:
     """What the last stage of kind generate made; made again where the run went on from later."""
-    stages = list(enumerate(trainer.recipe.schedule()))[:index]
-    made = max(i for i, s in stages if isinstance(s, GenerateStage) and not s.skip)
+    before = enumerate(trainer.recipe.schedule()[:index])
+    made, stage = [(i, s) for i, s in before if isinstance(s, GenerateStage) and not s.skip][-1]
     if trainer.pictures is None or trainer.pictures.stage != made:
-        share = stages[made][1].share
-        trainer.pictures = draw(trainer, made, trainer.train_photos, share)
+        trainer.pictures = draw(trainer, made, trainer.train_photos, stage.share)
     return trainer.pictures
 
 
 class CriticRecorder(Recorder):
     """Records the training of the critic; the generator stands still."""
 
-    valid: Judged
+    judged: Judged
+    """The batches to validate on, with their labels."""
 
     def after_step(self) -> None:
         """The generator has no part in this."""
@@ -233,13 +177,13 @@ class CriticRecorder(Recorder):
         """The critic on pictures of the photographs kept aside."""
         trainer, loss = self.trainer, Verdict()
         critic = trainer.critic.eval()
-        sums = {"val/critic": 0.0, "val/accuracy": 0.0}
+        sums = {"val/loss": 0.0, "val/accuracy": 0.0}
         seen = 0
         with torch.no_grad():
-            for pictures, true in self.valid:
+            for pictures, true in self.judged:
                 with autocast(trainer.device, trainer.dtype):
                     logits = critic(pictures)
-                sums["val/critic"] += float(loss(logits.float(), true)) * len(true)
+                sums["val/loss"] += float(loss(logits.float(), true)) * len(true)
                 sums["val/accuracy"] += float(loss.parts["accuracy"]) * len(true)
                 seen += len(true)
         self.say(run, {name: total / seen for name, total in sums.items()})
@@ -255,18 +199,16 @@ def train(
     """Does a stage of kind critic, or the rest of one."""
     drawn = _pictures(trainer, index)
     kept = draw(trainer, drawn.stage, trainer.val_photos, 0.5)
-    train, valid = (
-        Judged(batches, trainer.net.encode, d.generated)
-        for d, batches in (
-            (drawn, _batches(trainer, index, stage, drawn)),
-            (kept, Batches(kept, batch=min(64, len(kept)), **trainer.loading(stage))),
-        )
-    )
-    record = CriticRecorder(trainer, run, index, stage, train.batches, valid, resumed)
+    batches = _batches(trainer, index, stage, drawn)
+    calm = Batches(kept, batch=min(64, len(kept)), **trainer.loading(stage))
+    judged = Judged(calm, trainer.net.encode, kept.generated)
+    record = CriticRecorder(trainer, run, index, stage, batches, calm, resumed)
+    record.judged = judged
+    loaders = Loaders(Judged(batches, trainer.net.encode, drawn.generated), judged, trainer.device)
     learner = make_learner(
         trainer.critic,
         [list(trainer.critic.children())],
-        Loaders(train, valid, trainer.device),
+        loaders,
         Verdict(),
         trainer.recipe.optimizer,
         callbacks(stage, record, Precision(trainer.device, trainer.dtype)),

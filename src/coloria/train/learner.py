@@ -203,7 +203,7 @@ class Unscale(Callback):  # type: ignore[misc]
         if not self.scaler.is_enabled():
             return
         self.whole = False
-        self.scaler.step(self)  # type: ignore[arg-type]
+        self.scaler.step(self)
         self.scaler.update()
         if not self.whole:
             raise CancelStepException

@@ -40,6 +40,7 @@ from coloria.train.pretrained import (
 from coloria.train.recorder import Recorder
 from coloria.train.run import Run
 from coloria.train.schedule import NoGanRecipe
+from coloria.train.sight import Sight
 from coloria.train.sources import resolve_sources
 from coloria.train.stages import CriticStage, GanStage, GenerateStage, PretrainStage, Stage
 
@@ -68,8 +69,8 @@ class Trainer:
         self.dtype = pick_precision(recipe.run.precision, self.device)
         checkpoint.seed_all(recipe.run.seed)
         self.net = self._generator()
-        self.critic = self._critic() if recipe.has_critic() else None
-        self.sight = critic.Sight(recipe.critic.sees == "colours", recipe.network.half)
+        self._critic = self._new_critic() if recipe.has_critic() else None
+        self.sight = Sight(recipe.critic.sees == "colours", recipe.network.half)
         self.pictures: critic.Drawn | None = None
         """What the critic learns from; made when it is needed."""
         self.loss = self._loss()
@@ -100,7 +101,7 @@ class Trainer:
             load_encoder(net.encoder, network)
         return net.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 
-    def _critic(self) -> Critic:
+    def _new_critic(self) -> Critic:
         shape = self.recipe.critic
         return Critic(shape.width, shape.dropout).to(self.device)
 
@@ -124,6 +125,12 @@ class Trainer:
     def plan(self) -> list[PlannedStage]:
         """What would be done, for `--dry-run`."""
         return plan(self)
+
+    @property
+    def critic(self) -> Critic:
+        """The critic, of a recipe that has one."""
+        assert self._critic is not None
+        return self._critic
 
     def loading(self, stage: Stage) -> dict[str, Any]:
         """What all batches of a stage have in common."""
@@ -162,8 +169,8 @@ class Trainer:
 
     def _restore(self, state: dict[str, Any]) -> None:
         self.net.load_state_dict(state["net"])
-        if self.critic is not None and state.get("critic"):
-            self.critic.load_state_dict(state["critic"])
+        if self._critic is not None and state.get("critic"):
+            self._critic.load_state_dict(state["critic"])
         if self.ema:
             self.ema.load_state_dict(state["ema"])
         checkpoint.set_rng_state(state["rng"])
@@ -218,7 +225,7 @@ class Trainer:
             "batch": batch,
             "step": self.step,
             "net": self.net.state_dict(),
-            "critic": self.critic.state_dict() if self.critic else None,
+            "critic": self._critic.state_dict() if self._critic else None,
             "ema": self.ema.state_dict() if self.ema else None,
             "rng": checkpoint.rng_state(),
             "optimizer": None,

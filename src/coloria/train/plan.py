@@ -10,7 +10,7 @@ from torch import nn
 
 from coloria.train.memory import kept_by_training, saved_for_backward
 from coloria.train.preflight import PlannedStage
-from coloria.train.stages import CriticStage, GenerateStage, Stage, Training
+from coloria.train.stages import CriticStage, GenerateStage, Training
 
 if TYPE_CHECKING:
     from coloria.train.nogan import Trainer
@@ -25,49 +25,51 @@ def plan(trainer: Trainer) -> list[PlannedStage]:
     drawn = 0
     costs: dict[str, tuple[int, int]] = {}
     for index, stage in enumerate(trainer.recipe.schedule()):
+        epochs, steps, pictures, memory = getattr(stage, "epochs", 1), 0, 0, None
         if isinstance(stage, GenerateStage):
-            drawn = round(2 * stage.share * len(trainer.train_photos)) // 2 * 2
-            rows.append(_row(stage, 1, 0, drawn, None))
-            continue
-        if stage.kind not in costs:
-            costs[stage.kind] = _memory_of(trainer, stage)
-        kept, saved = costs[stage.kind]
-        if isinstance(stage, CriticStage):
-            batches = drawn * stage.accumulate // stage.batch
-        else:
-            batches = len(trainer.batches(index, stage)[0])
-        steps = batches // stage.accumulate * stage.epochs
-        area = (stage.size / SAMPLE_SIZE) ** 2 * stage.batch / stage.accumulate
-        memory = int(kept + saved * area)
-        rows.append(_row(stage, stage.epochs, steps, steps * stage.batch, memory))
+            pictures = drawn = round(2 * stage.share * len(trainer.train_photos)) // 2 * 2
+        elif not stage.skip:
+            steps = _steps(trainer, index, stage, drawn)
+            pictures = steps * stage.batch
+            if stage.kind not in costs:
+                costs[stage.kind] = _memory_of(trainer, stage)
+            kept, saved = costs[stage.kind]
+            area = (stage.size / SAMPLE_SIZE) ** 2 * stage.batch / stage.accumulate
+            memory = int(kept + saved * area)
+        note = "skipped" if stage.skip else ""
+        shown = 0 if stage.skip else pictures
+        rows.append(
+            PlannedStage(stage.name, stage.size, stage.batch, epochs, steps, shown, memory, note)
+        )
     return rows
 
 
-def _row(stage: Stage, epochs: int, steps: int, pictures: int, memory: int | None) -> PlannedStage:
-    if stage.skip:
-        steps = pictures = 0
-        memory = None
-    note = "skipped" if stage.skip else ""
-    return PlannedStage(stage.name, stage.size, stage.batch, epochs, steps, pictures, memory, note)
+def _steps(trainer: Trainer, index: int, stage: Training, drawn: int) -> int:
+    """Optimiser steps of a stage; `drawn` pictures were made for the critic."""
+    if isinstance(stage, CriticStage):
+        batches = drawn * stage.accumulate // stage.batch
+    else:
+        batches = len(trainer.batches(index, stage)[0])
+    return batches // stage.accumulate * stage.epochs
 
 
 def _memory_of(trainer: Trainer, stage: Training) -> tuple[int, int]:
     """Bytes that stay, and bytes that one picture of `SAMPLE_SIZE` needs besides, measured on
     two.
     """
-    nets = {"pretrain": [trainer.net], "critic": [trainer.critic]}
-    both = nets.get(stage.kind, [trainer.net, trainer.critic])
-    learning = nn.ModuleList(net for net in both if net is not None)
+    learning = nn.ModuleList() if stage.kind == "critic" else nn.ModuleList([trainer.net])
+    if stage.kind != "pretrain":
+        learning.append(trainer.critic)
     gray = torch.rand(2, 1, SAMPLE_SIZE, SAMPLE_SIZE, device=trainer.device)
     target = trainer.net.encode(gray.expand(-1, 3, -1, -1))
 
     def forward() -> None:
         if stage.kind == "critic":
-            learning[0](target)
+            trainer.critic(target)
             return
         pred = trainer.net(trainer.net.encode(gray))
         trainer.loss(pred, target)
         if stage.kind == "gan":
-            learning[1](pred)
+            trainer.critic(pred)
 
     return kept_by_training(learning), math.ceil(saved_for_backward(learning, forward) / 2)

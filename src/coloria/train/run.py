@@ -10,6 +10,7 @@
         resumes.json        every continuation: when, from which step, with which changes
         checkpoints/        000001200.pt, and 000002400-gen-64.pt at the end of a stage
         pictures/           grids of pictures
+        scores/             of adversarial stages, see coloria.train.pick
         tensorboard/        the same figures and grids for TensorBoard
         run.lock            held while a process works here
 """

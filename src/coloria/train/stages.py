@@ -90,7 +90,9 @@ class _WithCritic(_Training):
     """What the stages have that run the critic."""
 
     size: int = Field(
-        ge=64, multiple_of=2, description="side of the square crops, pixels; the critic wants 64"
+        ge=64,
+        multiple_of=2,
+        description="side of the square crops, pixels; the critic wants 64 or more",
     )
 
 
