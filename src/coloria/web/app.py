@@ -43,7 +43,6 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         WeightsMissingError: No model has weights here.
     """
     settings = settings or Settings.load({})
-    logs.configure(as_json=settings.log_json)
     facts = Facts(settings, offers(settings.models))
     app = FastAPI(
         title="coloria",
@@ -81,6 +80,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 @contextlib.asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     """The desk is there as long as the server is."""
+    logs.configure(as_json=app.state.settings.log_json)
     app.state.desk = desk = Desk(app.state.facts)
     running = asyncio.create_task(desk.run())
     try:
