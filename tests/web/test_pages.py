@@ -31,7 +31,8 @@ def test_every_page_is_there_in_every_language(client, path, language):
     assert response.headers["content-type"] == "text/html; charset=utf-8"
     assert response.headers["content-language"] == language
     assert f'<html lang="{language}"' in response.text
-    assert not re.search(r"<script(?![^>]*\bsrc=)", response.text)  # none inside
+    inside = re.findall(r"<script(?![^>]*\bsrc=)([^>]*)>", response.text)
+    assert all('type="application/json"' in attributes for attributes in inside)  # only data
     assert not re.search(r"<[^>]*\s(style|on\w+)=", response.text)
     outside = re.findall(r'(?:src|<link[^>]*href)="(https?:)?//', response.text)
     assert outside == []
