@@ -92,7 +92,7 @@ class Server:
         with self.log.open("wb") as log:
             command = [sys.executable, "-m", "coloria", "serve", *options]
             self.process = subprocess.Popen(command, stderr=log)
-        address = re.compile(r"running on (\S+)")
+        address = re.compile(r"serving at (http://[\d.:]+)")
         while not (found := address.search(self.log.read_text())):
             time.sleep(0.1)
             if self.process.poll() is not None:

@@ -292,6 +292,76 @@ def formats() -> str:
     return table(("format", "suffixes", "alpha", "quality", "longest side"), rows)
 
 
+# ------------------------------------------------------------------ web site
+
+
+def routes() -> str:
+    """What can be asked of the web site."""
+    from coloria.web.api import ALWAYS
+
+    rows = []
+    for path, methods in _openapi()["paths"].items():
+        for method, about in methods.items():
+            given = about.get("parameters", ())
+            fields = [f"`{field['name']}`" for field in given if field["in"] == "query"]
+            body = about.get("requestBody", {"content": {}})["content"]
+            for form in body.values():
+                fields += [f"`{name}`" for name in form["schema"]["properties"]]
+            always = {str(status) for status in ALWAYS}
+            statuses = ", ".join(sorted(set(about["responses"]) - always))
+            short = f"`{method.upper()} {path.removeprefix('/api/v1')}`"
+            rows.append((short, about["description"], " ".join(fields), statuses))
+    return table(("route", "what for", "fields", "statuses"), rows)
+
+
+def _openapi() -> dict[str, Any]:
+    from coloria.web.app import create_app
+    from coloria.web.settings import Settings
+
+    return create_app(Settings()).openapi()
+
+
+def job() -> str:
+    """The JSON of a job, place by place."""
+    from coloria.web.jobs import JobView
+
+    schema = JobView.model_json_schema(mode="serialization")
+    return table(("key", "value", "meaning"), list(_views(schema, schema, "")))
+
+
+def _views(whole: dict[str, Any], part: dict[str, Any], place: str) -> Iterator[tuple[str, ...]]:
+    for name, field in part["properties"].items():
+        places = [field, *field.get("anyOf", ()), field.get("items", {})]
+        refs = [one["$ref"].rpartition("/")[2] for one in places if "$ref" in one]
+        kind = "text" if field.get("format") == "date-time" else _view_kind(field)
+        yield f"`{place}{name}`", kind, field.get("description", "")
+        if refs and refs[0] not in ("Problem", "Options"):
+            step = f"{place}{name}[]." if "items" in field else f"{place}{name}."
+            yield from _views(whole, whole["$defs"][refs[0]], step)
+
+
+def _view_kind(field: dict[str, Any]) -> str:
+    if "$ref" in field:
+        words = {"Problem": "error, as below", "Options": "the fields of an upload"}
+        return words.get(field["$ref"].rpartition("/")[2], "keys below")
+    if "anyOf" in field:
+        return " or ".join(_view_kind(one) for one in field["anyOf"])
+    if field.get("type") == "array":
+        text = field["items"].get("type") == "string"
+        return "list of text" if text else "list, keys below"
+    return _kind(field)
+
+
+def codes() -> str:
+    """Why a request is refused."""
+    from coloria.web.errors import CODES, MEANINGS
+
+    return table(
+        ("code", "status", "when"),
+        [(f"`{code}`", str(status), MEANINGS[code]) for code, status in CODES.items()],
+    )
+
+
 PARTS: dict[str, Callable[[], str]] = {
     "models": models,
     "released": released,
@@ -304,6 +374,9 @@ PARTS: dict[str, Callable[[], str]] = {
     "measures": measures,
     "tones": tones,
     "formats": formats,
+    "routes": routes,
+    "job": job,
+    "codes": codes,
 }
 
 

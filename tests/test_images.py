@@ -1239,3 +1239,23 @@ def test_no_framework_is_loaded() -> None:
     heavy = {"torch", "torchvision", "timm", "kornia", "fastai", "tifffile", "pillow_heif"}
     assert "coloria" in loaded
     assert not loaded & heavy
+
+
+# ------------------------------------------------------------------ looking without decoding
+
+
+@pytest.mark.parametrize("format", ["JPEG", "PNG", "TIFF", "WEBP", "BMP", "GIF"])
+def test_a_look_says_what_reading_finds(format):
+    file = BytesIO()
+    Image.new("L", (31, 17), 99).save(file, format)
+    picture = images.read(file.getvalue())
+    assert images.look(file.getvalue()) == (picture.format, picture.width, picture.height)
+
+
+def test_a_look_refuses_what_reading_refuses():
+    file = BytesIO()
+    Image.new("L", (31, 17)).save(file, "PNG")
+    with pytest.raises(PictureTooLargeError):
+        images.look(file.getvalue(), max_pixels=100)
+    with pytest.raises(UnreadablePictureError):
+        images.look(b"no picture")

@@ -72,6 +72,15 @@ print(json.dumps([recipe.name for recipe in list_recipes()]))
     assert set(isolated(code, cwd=tmp_path)) == wanted
 
 
+def test_the_pages_of_the_site_are_installed(tmp_path):
+    code = """
+from importlib.resources import files
+web = files("coloria.web")
+print(json.dumps([(web / name).is_file() for name in ("templates/home.html", "static/favicon.svg")]))
+"""
+    assert isolated(code, cwd=tmp_path) == [True, True]
+
+
 def test_type_information_is_installed(tmp_path):
     code = """
 from importlib.resources import files

@@ -4,6 +4,7 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -28,7 +29,7 @@ class Served:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "coloria", *arguments], stderr=file, start_new_session=True
             )
-        address = re.compile(r"running on (http://[\d.:]+)")
+        address = re.compile(r"serving at (http://[\d.:]+)")
         found = until(lambda: address.search(log.read_text()), lambda: self.process.poll() is None)
         self.client = httpx.Client(base_url=found[1], timeout=WAIT_S)
 
@@ -120,6 +121,12 @@ def test_it_ends_in_time_though_somebody_watches(tmp_path, sent, code):
     assert "Traceback" not in (tmp_path / "log").read_text()
 
 
+def test_the_server_itself_loads_no_framework():
+    code = "import sys, coloria.web.run; print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
+
+
 def run(*arguments, **environment):
     return CliRunner().invoke(cli, ["serve", *arguments], env=environment, prog_name="coloria")
 
@@ -158,23 +165,18 @@ def test_without_the_extra_it_says_how_to_install_it(monkeypatch):
 
 def test_a_folder_that_cannot_be_used(tmp_path):
     (tmp_path / "file").write_text("x")
-    with subprocess.Popen(
-        [
-            sys.executable,
-            "-m",
-            "coloria",
-            "serve",
-            "--port",
-            "0",
-            "--folder",
-            str(tmp_path / "file"),
-        ],
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as process:
-        _, told = process.communicate(timeout=WAIT_S)
-    assert process.returncode != 0
-    assert "name another one with --folder" in told
+    result = run("--port", "0", "--folder", str(tmp_path / "file"))
+    assert result.exit_code == 2
+    assert "name another one with --folder" in result.stderr
+
+
+def test_a_port_that_is_taken(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        result = run("--port", str(port), "--folder", str(tmp_path))
+    assert result.exit_code == 2
+    assert f"cannot listen on 127.0.0.1, port {port}" in result.stderr
+    assert list(tmp_path.iterdir()) == []
 
 
 # ------------------------------------------------------------------ settings

@@ -4,24 +4,23 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import aclosing
-from typing import Any
+from typing import Any, Literal
 
 import anyio
 from fastapi import APIRouter
-from pydantic import BaseModel
 from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response, StreamingResponse
 
 import coloria
 from coloria.web.desk import Desk
-from coloria.web.errors import ErrorView, RefusedError, wants_page
+from coloria.web.errors import ErrorView, RefusedError, View, wants_page
 from coloria.web.jobs import Job, JobView
 from coloria.web.limits import client_of
 from coloria.web.metrics import TYPE
 from coloria.web.options import Options
 from coloria.web.uploads import check_length, drain, receive
 
-__all__ = ["BASE", "base_of", "client", "desk_of", "metrics", "refusals", "router"]
+__all__ = ["ALWAYS", "BASE", "base_of", "client", "desk_of", "metrics", "refusals", "router"]
 
 BASE = "/api/v1"
 
@@ -33,10 +32,13 @@ LAST = "end"
 
 MOST_TEST_BYTES = 1_000_000
 
+ALWAYS = (400, 403, 421, 422, 500)
+"""Statuses that every route may give."""
+
 router = APIRouter()
 
 
-class Echo(BaseModel):
+class Echo(View):
     """That a request has arrived."""
 
     ok: bool
@@ -44,10 +46,10 @@ class Echo(BaseModel):
     """Bytes of its body."""
 
 
-class Health(BaseModel):
+class Health(View):
     """How the server is."""
 
-    status: str
+    status: Literal["ok", "starting", "down"]
     """`ok`, `starting` (no worker is ready yet) or `down` (none can be started)."""
     version: str
     workers: int
@@ -56,19 +58,23 @@ class Health(BaseModel):
     """Pictures that wait."""
 
 
-class Choices(BaseModel):
+class Choices(View):
     """What can be asked for."""
 
     offers: list[dict[str, Any]]
+    """What `model` may be, each with its weights, `own` or `pre-trained`."""
     limits: dict[str, Any]
+    """Of one upload: files, bytes of a file, pixels, seconds that results are kept."""
     tones: dict[str, dict[str, float]]
+    """Lowest, highest and default value of each."""
 
 
-def refusals(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """The refusals of a route, for its description."""
-    always = (400, 403, 421, 422, 500)
-    found: dict[int | str, dict[str, Any]] = {}
-    for status in (*always, *statuses):
+def refusals(
+    *statuses: int, ok: dict[int | str, Any] | None = None
+) -> dict[int | str, dict[str, Any]]:
+    """The refusals of a route, for its description, and what else is to be said in it."""
+    found: dict[int | str, dict[str, Any]] = {**(ok or {})}
+    for status in (*ALWAYS, *statuses):
         found[status] = {"model": ErrorView}
         if status in (429, 503):
             found[status]["headers"] = {"Retry-After": {"schema": {"type": "integer"}}}
@@ -112,8 +118,10 @@ _FORM = {
     "/upload",
     status_code=202,
     response_model=JobView,
-    responses={202: {"headers": {"Location": {"schema": {"type": "string"}}}}}
-    | refusals(408, 413, 415, 429, 503),
+    responses=refusals(
+        *(408, 413, 415, 429, 503),
+        ok={202: {"headers": {"Location": {"schema": {"type": "string"}}}}},
+    ),
     openapi_extra={
         "requestBody": {"required": True, "content": {"multipart/form-data": {"schema": _FORM}}}
     },
@@ -158,7 +166,7 @@ async def state(request: Request, job: str) -> JobView:
 @router.get(
     "/jobs/{job}/events",
     response_class=StreamingResponse,
-    responses={200: {"content": {"text/event-stream": {}}}} | refusals(404, 410),
+    responses=refusals(404, 410, ok={200: {"content": {"text/event-stream": {}}}, 204: {}}),
 )
 async def events(request: Request, job: str) -> Response:
     """The same as a stream of server-sent events, one at each change."""
@@ -216,10 +224,11 @@ async def test(request: Request) -> Echo:
     return Echo(ok=True, received=received)
 
 
-@router.get("/health", responses=refusals() | {503: {"model": Health}})
+@router.get("/health", responses=refusals(ok={503: {"model": Health}}))
 async def health(request: Request) -> Response:
     """Whether pictures are being coloured."""
     pool = desk_of(request).pool
+    status: Literal["ok", "starting", "down"]
     status = "ok" if pool.ready else "down" if pool.down else "starting"
     view = Health(
         status=status, version=coloria.__version__, workers=pool.ready, queue=len(pool.colors)

@@ -19,6 +19,7 @@ from coloria.web.metrics import Metrics
 from coloria.web.offers import offers
 from coloria.web.pages import Pages
 from coloria.web.settings import Settings
+from coloria.web.store import Store
 
 __all__ = ["create_app"]
 
@@ -43,7 +44,6 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         WeightsMissingError: No model has weights here.
     """
     settings = settings or Settings.load({})
-    logs.configure(as_json=settings.log_json)
     facts = Facts(settings, offers(settings.models))
     app = FastAPI(
         title="coloria",
@@ -56,6 +56,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     )
     state = app.state
     state.settings, state.facts, state.metrics = settings, facts, Metrics()
+    state.store = None
     state.pages = Pages(settings, facts)
     state.uploads = Rate(settings.per_minute)
     state.renders = Rate(settings.per_minute * RENDERINGS)
@@ -81,7 +82,9 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 @contextlib.asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     """The desk is there as long as the server is."""
-    app.state.desk = desk = Desk(app.state.facts)
+    logs.configure(as_json=app.state.settings.log_json)
+    store = app.state.store or Store.of(app.state.settings)
+    app.state.desk = desk = Desk(app.state.facts, store)
     running = asyncio.create_task(desk.run())
     try:
         yield

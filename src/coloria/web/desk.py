@@ -44,11 +44,11 @@ class Desk:
 
     Args:
         facts: The offers and the settings.
+        store: Where pictures lie.
     """
 
-    def __init__(self, facts: Facts) -> None:
-        self.facts, self.settings = facts, facts.settings
-        self.store = Store(self.settings.folder, int(self.settings.max_disk_mb * 1e6))
+    def __init__(self, facts: Facts, store: Store) -> None:
+        self.facts, self.settings, self.store = facts, facts.settings, store
         first = next(iter(facts.offers.values()))
         self.pool = Pool(self.settings, Load(model=first.model, weights=first.weights))
         self.jobs: dict[str, Job] = {}

@@ -42,8 +42,7 @@ _BINARY: dict[str, Any] = {"schema": {"type": "string", "format": "binary"}}
 
 
 def _described(kind: str) -> dict[int | str, dict[str, Any]]:
-    found: dict[int | str, dict[str, Any]] = {200: {"content": {kind: _BINARY}}}
-    return found | refusals(404, 409, 410, 429, 503)
+    return refusals(404, 409, 410, 429, 503, ok={200: {"content": {kind: _BINARY}}})
 
 
 @router.get("/download/{job}.zip", response_class=Response, responses=_described("application/zip"))

@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from fastapi.exceptions import RequestValidationError
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 
@@ -29,9 +29,11 @@ if TYPE_CHECKING:
 __all__ = [
     "API",
     "CODES",
+    "MEANINGS",
     "ErrorView",
     "Problem",
     "RefusedError",
+    "View",
     "install",
     "problem_of",
     "respond",
@@ -41,48 +43,62 @@ __all__ = [
 API = "/api/"
 """Below it answers are never pages."""
 
-CODES: dict[str, int] = {
-    "bad_request": 400,
-    "cross_origin": 403,
-    "not_found": 404,
-    "method_not_allowed": 405,
-    "upload_timeout": 408,
-    "not_ready": 409,
-    "expired": 410,
-    "too_large": 413,
-    "too_many_pixels": 413,
-    "not_a_picture": 415,
-    "wrong_type": 415,
-    "bad_host": 421,
-    "no_files": 422,
-    "too_many_files": 422,
-    "unknown_model": 422,
-    "wrong_field": 422,
-    "too_many_requests": 429,
-    "internal": 500,
-    "disk_full": 503,
-    "queue_full": 503,
-    "unavailable": 503,
+_CODES: dict[str, tuple[int, str]] = {
+    "bad_request": (400, "The form is damaged or incomplete."),
+    "cross_origin": (403, "A page of another site asks, which `--origins` does not allow."),
+    "not_found": (404, "There is nothing at this address, or never was."),
+    "method_not_allowed": (405, "The address does not take this method."),
+    "upload_timeout": (408, "The upload took too long."),
+    "not_ready": (409, "The picture is not ready yet, or has failed."),
+    "expired": (410, "The pictures have been deleted."),
+    "too_large": (413, "A file has too many bytes; `file` says which."),
+    "too_many_pixels": (413, "A picture is too large; it was not decoded."),
+    "not_a_picture": (415, "The content of a file is no picture that is known here."),
+    "wrong_type": (415, "The body is no form."),
+    "bad_host": (421, "The server is not known by the name in `Host`."),
+    "no_files": (422, "There is no picture in the form."),
+    "too_many_files": (422, "There are too many; with `all`, more than one."),
+    "unknown_model": (422, "There is no such offer."),
+    "wrong_field": (422, "A field is unknown, missing, or out of its range."),
+    "too_many_requests": (429, "This client has asked too often, or has too much in line."),
+    "internal": (500, "A mistake in the server; the log has it under the request's id."),
+    "disk_full": (503, "There is no room for more pictures at the moment."),
+    "queue_full": (503, "Too many pictures are waiting."),
+    "unavailable": (503, "The processes that colour pictures do not start."),
 }
+
+CODES = {code: status for code, (status, _) in _CODES.items()}
 """Every code of an answer, and its status."""
 
+MEANINGS = {code: meaning for code, (_, meaning) in _CODES.items()}
+"""When each is given."""
 
-class Problem(BaseModel):
+
+class View(BaseModel):
+    """What is shown as JSON; the words below a field are in the OpenAPI document, too."""
+
+    model_config = ConfigDict(use_attribute_docstrings=True)
+
+
+class Problem(View):
     """What went wrong, for programs (`code`) and for people."""
 
     code: str
+    """One of the codes of this page; it does not change."""
     message: str
+    """What was wanted, and what came."""
     file: str | None = None
     """The picture that it is about."""
     hint: str | None = None
     """What to do."""
 
 
-class ErrorView(BaseModel):
+class ErrorView(View):
     """The body of every refusal."""
 
     error: Problem
     request_id: str
+    """As in the header `X-Request-ID` and in the log."""
 
 
 class RefusedError(RequestError):

@@ -97,8 +97,9 @@ class Guard:
             if answer.status:
                 raise
             message = "something unforeseen happened; it has been written down"
-            error = RefusedError("internal", message, hint="tell the operator the request's id")
-            await respond(request, error)(scope, receive, answer)
+            hint = "tell the operator the request's id"
+            refusal = RefusedError("internal", message, hint=hint)
+            await respond(request, refusal)(scope, receive, answer)
 
     def _check(self, headers: Headers, method: str) -> None:
         host = headers.get("host", "")

@@ -10,10 +10,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel
-
 from coloria.saving import FORMATS
-from coloria.web.errors import Problem
+from coloria.web.errors import Problem, View
 from coloria.web.offers import Offer
 from coloria.web.options import Options
 from coloria.web.orders import Written
@@ -32,65 +30,89 @@ ORIGINAL = "original"
 """In an address, in place of an offer's name: the picture as it was read."""
 
 
-class Links(BaseModel):
+class Links(View):
     """Addresses of a job."""
 
     self: str
+    """Its state."""
     events: str
+    """Its state at each change, as server-sent events."""
     page: str
+    """For people."""
     zip: str | None
-    """From the first result on."""
+    """All results; none before the first is there."""
     delete: str
+    """To be asked with DELETE."""
 
 
-class ResultView(BaseModel):
+class ResultView(View):
     """A picture by a model."""
 
     model: str
+    """Name of the offer."""
     title: str
-    label: str
+    """The model in words."""
+    label: Literal["own", "pre-trained"]
+    """Whose weights they are: this project's, or those that the model's authors published."""
     status: Status
     error: Problem | None
+    """Why it failed."""
     width: int | None
+    """In pixels; none until it is done."""
     height: int | None
+    """The same."""
     bytes: int | None
+    """Of the file at `url`."""
     url: str | None
     """Of the full size, to be saved; takes tones."""
     view_url: str | None
-    """Of a JPEG for a page; takes tones."""
+    """Of a JPEG of at most 1024 pixels a side; takes tones."""
     filename: str
+    """What it is saved as."""
 
 
-class FileView(BaseModel):
+class FileView(View):
     """A picture that was sent."""
 
     index: int
+    """From 0, in the order in which they were sent."""
     name: str
+    """The file's, without folders and control characters. It is text: escape it."""
     status: Status
     width: int
+    """In pixels, upright."""
     height: int
+    """The same."""
     notes: list[str]
     """What could not be taken over from the file."""
     error: Problem | None
+    """Why no model has coloured it."""
     original_url: str | None
+    """The picture as it was read, once it has been."""
     original_view_url: str | None
+    """The same, as a JPEG of at most 1024 pixels a side."""
     results: list[ResultView]
+    """One by each model that was asked for."""
 
 
-class JobView(BaseModel):
+class JobView(View):
     """An upload and what became of it."""
 
     id: str
+    """Random; who knows it sees the pictures."""
     status: Status
     """`failed` where a picture failed; results of the others are there all the same."""
     model: str
+    """As it was asked for; `all` is every offer."""
     progress: float
+    """0 to 1."""
     position: int
     """Pictures that are before it in line."""
     created: datetime
     expires_in_s: float | None
-    """Until all of it is deleted; none while it is not ready."""
+    """Seconds until all of it is deleted; none while it is not ready."""
     options: Options
+    """As they were sent, or by default."""
     files: list[FileView]
     links: Links
 

@@ -51,7 +51,9 @@ class Options(BaseModel):
     warmth: Warmth = 0
     contrast: Contrast = 1
     brightness: Brightness = 0
-    keep_location: bool = Field(False, description="Leave the place in the EXIF of the results.")
+    keep_location: bool = Field(
+        default=False, description="Leave the place in the EXIF of the results."
+    )
 
     def tone(self, changed: Tones | None = None) -> dict[str, float]:
         """The tone to render with."""
@@ -75,6 +77,6 @@ def parse(fields: dict[str, str]) -> Options:
         return Options.model_validate({name: value for name, value in fields.items() if value})
     except ValidationError as error:
         first = error.errors()[0]
-        name, came = first["loc"][0], str(first["input"])[:40]
-        message = f"{name}: {first['msg'].lower()}; got {came!r}"
+        came = str(first["input"])[:40]
+        message = f"{first['loc'][0]}: {first['msg'].lower()}; got {came!r}"
         raise RefusedError("wrong_field", message) from error

@@ -55,6 +55,7 @@ class Pages:
             languages=texts.LANGUAGES,
             nav=nav,
             path=request.url.path,
+            base=str(request.base_url).rstrip("/"),
             static=self.assets.url,
             models=self.models,
             contact=self.settings.contact,
@@ -66,7 +67,7 @@ class Pages:
         headers = {
             "Content-Language": lang,
             "Vary": "Accept-Language, Cookie",
-            "Cache-Control": "no-store" if context else "no-cache",
+            "Cache-Control": "no-store" if context else "private, no-cache",
         }
         response = HTMLResponse(body, code, headers)
         if request.query_params.get("lang") == lang:

@@ -166,6 +166,7 @@ class Pool:
 
     async def _next(self, worker: Worker) -> Task | None:
         """The next order; None where it was cancelled, or where the worker died meanwhile."""
+        assert worker.gone is not None
         turn = asyncio.create_task(self._waiting.acquire())
         try:
             await asyncio.wait({turn, worker.gone}, return_when=asyncio.FIRST_COMPLETED)

@@ -40,34 +40,34 @@ class Settings(BaseModel):
 
     host: str = "127.0.0.1"
     """Address to listen on; 0.0.0.0 is every one of this machine."""
-    port: int = Field(8000, ge=0, le=65535)
+    port: int = Field(default=8000, ge=0, le=65535)
     """0 takes any free one."""
-    workers: int = Field(1, ge=1, le=64)
+    workers: int = Field(default=1, ge=1, le=64)
     """Processes that colour pictures."""
-    threads: int | None = Field(None, ge=1)
+    threads: int | None = Field(default=None, ge=1)
     """PyTorch's threads in each; by default the processors are shared out."""
     device: Annotated[str, AfterValidator(_device)] = "auto"
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     models: Words = ()
     """Names of those offered; by default every one whose weights are there."""
 
-    max_files: int = Field(5, ge=1, le=50)
+    max_files: int = Field(default=5, ge=1, le=50)
     """Pictures of one upload."""
-    max_mb: float = Field(25, gt=0)
+    max_mb: float = Field(default=25, gt=0)
     """Largest file, in megabytes (10^6 bytes)."""
-    max_megapixels: float = Field(40, gt=0)
+    max_megapixels: float = Field(default=40, gt=0)
     """Largest picture, in 10^6 pixels."""
-    keep_minutes: float = Field(10, gt=0)
+    keep_minutes: float = Field(default=10, gt=0)
     """How long results are there, from the moment they are ready."""
-    queue: int = Field(100, ge=1)
+    queue: int = Field(default=100, ge=1)
     """Pictures that may wait, each model counting; more is refused with 503."""
-    per_client: int = Field(20, ge=1)
+    per_client: int = Field(default=20, ge=1)
     """Pictures of one client that may wait or be at work, each model counting."""
-    per_minute: int = Field(60, ge=1)
+    per_minute: int = Field(default=60, ge=1)
     """Uploads of one client in a minute, and as many renderings."""
-    timeout: float = Field(120, gt=0)
+    timeout: float = Field(default=120, gt=0)
     """Seconds for one picture with one model, before its process is ended."""
-    max_disk_mb: float = Field(2000, gt=0)
+    max_disk_mb: float = Field(default=2000, gt=0)
     """Uploads and results together, in megabytes."""
     folder: str | None = None
     """Where they lie; by default ``web`` in the cache folder."""

@@ -17,6 +17,7 @@ from filelock import FileLock, Timeout
 from coloria.cache import home
 from coloria.errors import OptionError
 from coloria.web.errors import RefusedError
+from coloria.web.settings import Settings
 
 __all__ = ["Store", "new_id"]
 
@@ -65,6 +66,11 @@ class Store:
                 f"the folder for uploads, {self.root}, cannot be used ({error.strerror or error}); "
                 "name another one with --folder"
             ) from error
+
+    @classmethod
+    def of(cls, settings: Settings) -> Store:
+        """As the settings say."""
+        return cls(settings.folder, int(settings.max_disk_mb * 1e6))
 
     @property
     def bytes(self) -> int:

@@ -120,9 +120,19 @@ class _Reader:
         self.ended = False
 
     async def read(self, boundary: bytes, body: AsyncIterator[bytes]) -> None:
-        names = ("part_begin", "part_data", "part_end", "header_field", "header_value")
-        names += ("header_end", "headers_finished", "end")
-        parser = MultipartParser(boundary, {f"on_{n}": getattr(self, n) for n in names})
+        parser = MultipartParser(
+            boundary,
+            {
+                "on_part_begin": self.part_begin,
+                "on_part_data": self.part_data,
+                "on_part_end": self.part_end,
+                "on_header_field": self.header_field,
+                "on_header_value": self.header_value,
+                "on_header_end": self.header_end,
+                "on_headers_finished": self.headers_finished,
+                "on_end": self.end,
+            },
+        )
         async for chunk in body:
             parser.write(chunk)
             if self.pending:
