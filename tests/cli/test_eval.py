@@ -1,0 +1,99 @@
+"""``coloria eval`` and ``coloria compare`` as people call them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+from PIL import Image
+
+from coloria.cli.main import cli, main
+
+
+def run(*arguments: str) -> Result:
+    return CliRunner().invoke(cli, arguments)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    place = tmp_path / "data"
+    place.mkdir()
+    random = np.random.default_rng(0)
+    for i in range(3):
+        small = random.integers(0, 256, (3, 4, 3), dtype=np.uint8)
+        Image.fromarray(small).resize((64, 48), Image.Resampling.BICUBIC).save(place / f"{i}.png")
+    return place
+
+
+def test_it_works_right_after_the_installation() -> None:
+    result = run("eval", "--metric", "deltaE00", "--limit", "2")
+    assert result.exit_code == 0, result.output
+    assert "photographs that come with the package" in result.stderr
+    for row in ("grey", "tint", "oracle", "artistic"):
+        assert row in result.stdout
+
+
+def test_files_are_written(folder: Path, tmp_path: Path) -> None:
+    names = {"--json": "a.json", "--csv": "a.csv", "--report": "a.html"}
+    files = [part for flag, name in names.items() for part in (flag, str(tmp_path / name))]
+    result = run("eval", "--data", str(folder), "--metric", "psnr", *files)
+    assert result.exit_code == 0, result.output
+    assert json.loads((tmp_path / "a.json").read_text())["photographs"] == 3
+    assert len((tmp_path / "a.csv").read_text().splitlines()) == 1 + 3 * 4
+    assert "Distributions" in (tmp_path / "a.html").read_text()
+
+
+def test_left_out_ones_are_named_and_the_exit_code_is_1(folder: Path) -> None:
+    (folder / "broken.png").write_bytes(b"no picture")
+    result = run("eval", "--data", str(folder), "--json", "-")
+    assert result.exit_code == 1
+    assert "left out broken" in result.stderr
+    assert json.loads(result.stdout)["photographs"] == 3
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--metric", "deltaE01"], "deltaE00"),
+        (["--pred", "x", "--model", "artistic"], "not several"),
+        (["--data", "nowhere"], "is none"),
+        (["--gpus", "64"], "GPUs"),
+    ],
+)
+def test_wrong_use_is_told(
+    arguments: list[str],
+    words: str,
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("sys.argv", ["coloria", "eval", *arguments])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code in (1, 2)
+    assert words in capfd.readouterr().err
+
+
+def test_the_measures_are_listed() -> None:
+    result = run("eval", "--list")
+    assert "ciede2000:" in result.stdout
+    assert "needs the extra eval" in result.stdout
+
+
+def test_compare_makes_a_labelled_sheet(folder: Path, tmp_path: Path) -> None:
+    photo, sheet, page = folder / "0.png", tmp_path / "sheet.png", tmp_path / "sheet.html"
+    one = ("compare", str(photo), "--model", "artistic")
+    assert run(*one, "--sweep", "-o", str(sheet)).exit_code == 0
+    with Image.open(sheet) as image:  # the original and five sizes, three in a row
+        assert image.size[0] > 3 * 64
+        assert image.size[1] > 2 * 48
+    assert run(*one, "-o", str(page)).exit_code == 0
+    text = page.read_text()
+    assert 'type="range"' in text
+    assert "http" not in text
+    again = run(*one, "-o", str(page))
+    assert again.exit_code == 1
+    assert "--overwrite" in again.stderr
+    assert run(*one, "-o", str(tmp_path / "sheet.gif")).exit_code != 0
