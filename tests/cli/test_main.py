@@ -184,7 +184,7 @@ def complete(*words):
 
 
 def test_shells_complete_commands_options_and_models():
-    assert complete("comp") == ["completion"]
+    assert complete("comple") == ["completion"]
     assert complete("colorize", "--render-f") == ["--render-factor"]
     assert complete("colorize", "--model", "st") == ["stable"]
     assert complete("colorize", "--model", "artistix") == ["artistix"]
