@@ -143,6 +143,13 @@ def recipe_chroma() -> str:
     return _recipe_table(ChromaRecipe, own=True)
 
 
+def recipe_keras() -> str:
+    """What a recipe of zhang has beside the fields of all recipes."""
+    from coloria.train.keras_recipe import KerasRecipe
+
+    return _recipe_table(KerasRecipe, own=True)
+
+
 def _recipe_table(kind: type[Recipe], *, own: bool = False) -> str:
     """The fields of a recipe, or only those that not every recipe has."""
     schema = kind.model_json_schema()
@@ -368,6 +375,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "commands": commands,
     "recipe": recipe,
     "recipe-chroma": recipe_chroma,
+    "recipe-keras": recipe_keras,
     "recipes": recipes,
     "stages": stages,
     "errors": error_tree,

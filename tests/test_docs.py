@@ -27,7 +27,7 @@ from coloria.weightfile import Card
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
-SLOW = {"docs/how-to/train-your-own.md"}
+SLOW = {"docs/how-to/train-your-own.md", "docs/how-to/train-with-keras.md"}
 """Pages whose blocks train."""
 
 BLOCK = re.compile(

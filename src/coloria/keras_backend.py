@@ -12,6 +12,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -20,7 +21,7 @@ import torch
 
 from coloria.errors import MissingExtraError
 
-__all__ = ["backend", "device", "keras", "no_settings_file"]
+__all__ = ["backend", "device", "keras", "loading"]
 
 _importing = threading.Lock()  # the environment belongs to all threads
 
@@ -36,7 +37,7 @@ def keras() -> ModuleType:
             os.environ.setdefault("KERAS_BACKEND", "torch")
             # Else TensorFlow greets with lines about the processor.
             os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-            with no_settings_file():
+            with loading():
                 _import()
         return import_module("keras")
 
@@ -51,10 +52,17 @@ def _import() -> None:
 
 
 @contextmanager
-def no_settings_file() -> Iterator[None]:
-    """A block in which Keras or TensorFlow may be imported: the settings file that both leave in
-    the home folder for the first time is taken away again, unless ``KERAS_HOME`` says where.
+def loading() -> Iterator[None]:
+    """A block in which Keras or TensorFlow may be imported.
+
+    The settings file that both leave in the home folder for the first time is taken away again,
+    unless ``KERAS_HOME`` says where it belongs.
     """
+    if find_spec("tensorflow") and "tensorflow" not in sys.modules:
+        # TensorFlow and PyTorch's compiler each bring an LLVM. Loaded the other way round, the
+        # second one ends the process: measured with TensorFlow 2.21 and triton 3.9.
+        with suppress(ImportError):
+            import_module("triton")
     path = Path("~/.keras/keras.json").expanduser()
     leave = "KERAS_HOME" in os.environ or path.exists()
     try:

@@ -29,19 +29,20 @@ def plain(folder: Path) -> dict[str, Any]:
 
 
 def tensorflow(folder: Path) -> dict[str, Any]:
+    import torch
+
+    from coloria.keras_backend import backend
+
+    assert backend() == "tensorflow"
     import tensorflow as tf
 
     cpu = tf.config.list_physical_devices("CPU")
     tf.config.set_logical_device_configuration(cpu[0], [tf.config.LogicalDeviceConfiguration()] * 2)
-    import torch
-
-    from coloria.keras_backend import backend
     from coloria.models import zhang
     from coloria.train import keras_device, keras_unet
     from coloria.train.start import start
     from coloria.weightfile import read_state
 
-    assert backend() == "tensorflow"
     options: dict[str, Any] = {"config": "smoke/zhang", "data": [folder / "photos"]}
     whole = start("zhang", folder=folder / "tf", changes=["run.keep=100"], **options)
     assert whole is not None

@@ -152,7 +152,7 @@ def values(variable: Any) -> Tensor:
     if backend() == "torch":
         tensor: Tensor = variable.value.detach()
         return tensor.to("cpu", copy=True)
-    array = np.array(keras().ops.convert_to_numpy(variable.value))
+    array = np.array(variable.numpy())
     return torch.from_numpy(array.astype(np.int64) if array.dtype.kind == "u" else array)
 
 

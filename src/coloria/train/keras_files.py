@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from coloria.keras_backend import device, keras, no_settings_file
+from coloria.keras_backend import device, keras, loading
 from coloria.models.zhang import assign, network, variables
 from coloria.train.keras_recipe import KerasRecipe
 from coloria.train.log import written
@@ -43,7 +43,7 @@ def write_files(model: Any, recipe: KerasRecipe, folder: Path) -> None:
         assign(plain, variables(model))
         adam, mae = of.optimizers.Adam(recipe.stages[-1].lr), of.losses.MeanAbsoluteError()
         plain.compile(adam, mae, metrics=[of.metrics.CategoricalAccuracy("accuracy")])
-        with no_settings_file(), _no_warning():  # Keras loads TensorFlow here where it can
+        with loading(), _no_warning():  # Keras loads TensorFlow here where it can
             for suffix in SUFFIXES:
                 hidden = folder / f".{recipe.model}{suffix}"  # Keras goes by the suffix
                 plain.save(hidden)

@@ -11,12 +11,14 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+import torch
 from torch import Tensor
 
 from coloria.errors import NonFiniteLossError
 from coloria.keras_backend import backend, keras
 from coloria.models.zhang import Zhang, assign, network, values, variables
-from coloria.train.checkpoint import seed_all
+from coloria.train import checkpoint
 from coloria.train.collection import find_photos, make_batches
 from coloria.train.keras_data import Feed
 from coloria.train.keras_device import Place, place
@@ -54,7 +56,7 @@ class Trainer:
         self.recipe = recipe
         self.place = self._preflight(checks or Preflight(), device, gpus)
         # Keras draws its own seeds from these; its own way to do this loads TensorFlow.
-        seed_all(recipe.run.seed)
+        checkpoint.seed_all(recipe.run.seed)
         self.train_photos, self.val_photos = find_photos(recipe.data, recipe.run.seed, recipe.split)
         with self.place.scope():
             self.model = network(recipe.shape(), recipe.network.dropout, self.place.policy)
@@ -189,7 +191,7 @@ class Trainer:
         self.step, self.best = state["step"], state["best"]
 
     def _seeds(self) -> list[Any]:
-        """Where the random numbers of Dropout stand."""
+        """Where Dropout's random numbers stand on TensorFlow."""
         weights = {id(variable) for variable in self.model.weights}
         return [v for v in self.model.non_trainable_variables if id(v) not in weights]
 
@@ -202,6 +204,7 @@ class _Steps:
     ) -> None:
         self.trainer, self.model, self.recipe = trainer, trainer.model, trainer.recipe
         self.index, self.stage, self.record, self.valid = index, stage, record, valid
+        self.rate = stage.lr
 
     def fit(self, feed: Feed, first: int, last: int) -> None:
         """Epochs `first` to `last` - 1."""
@@ -220,9 +223,12 @@ class _Steps:
             raise
 
     def begin(self, epoch: int, done: int) -> None:
-        """Before a step: sets its learning rate."""
+        """Before a step: sets its learning rate, and PyTorch's random numbers for Dropout."""
+        key = [self.recipe.run.seed, self.index, epoch, done]
+        torch.manual_seed(int(np.random.SeedSequence(key).generate_state(1)[0]))
         at = epoch * len(self.record.batches) + done
-        self.model.optimizer.learning_rate = self.stage.rate(at, self.record.steps)
+        self.rate = self.stage.rate(at, self.record.steps)
+        self.model.optimizer.learning_rate = self.rate
 
     def step(self, epoch: int, done: int, logs: Mapping[str, float]) -> None:
         """After a step; the figures are Keras' means over the epoch so far."""
@@ -234,9 +240,8 @@ class _Steps:
                 f"smaller rate, --resume RUN --set stages.{self.index}.lr=..., or with --set "
                 "run.precision=fp32"
             )
-        rate = float(keras().ops.convert_to_numpy(self.model.optimizer.learning_rate))
         figures = {f"train/{name}": float(value) for name, value in logs.items()}
-        self.record.step(self.trainer.step, epoch, {"train/lr": rate, **figures})
+        self.record.step(self.trainer.step, epoch, {"train/lr": self.rate, **figures})
         self.record.checkpoint(
             self.trainer.step,
             lambda: self.trainer.state(
