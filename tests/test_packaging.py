@@ -76,7 +76,8 @@ def test_the_pages_of_the_site_are_installed(tmp_path):
     code = """
 from importlib.resources import files
 web = files("coloria.web")
-print(json.dumps([(web / name).is_file() for name in ("templates/home.html", "static/favicon.svg")]))
+names = ("templates/home.html", "static/favicon.svg")
+print(json.dumps([(web / name).is_file() for name in names]))
 """
     assert isolated(code, cwd=tmp_path) == [True, True]
 
