@@ -29,9 +29,6 @@ class Served:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "coloria", *arguments], stderr=file, start_new_session=True
             )
-        address = re.compile(r"serving at (http://[\d.:]+)")
-        found = until(lambda: address.search(log.read_text()), lambda: self.process.poll() is None)
-        self.client = httpx.Client(base_url=found[1], timeout=WAIT_S)
 
     def workers(self):
         """Their process ids."""
@@ -39,10 +36,22 @@ class Served:
         return [int(pid) for pid in here.read_text().split()]
 
     def __enter__(self):
+        address = re.compile(r"serving at (http://[\d.:]+)")
+        try:
+            found = until(
+                lambda: address.search(self.log.read_text()), lambda: self.process.poll() is None
+            )
+        except BaseException:
+            self.end()
+            raise
+        self.client = httpx.Client(base_url=found[1], timeout=WAIT_S)
         return self
 
     def __exit__(self, *error):
         self.client.close()
+        self.end()
+
+    def end(self):
         self.process.kill()
         self.process.wait(WAIT_S)
 

@@ -132,9 +132,11 @@ async def upload(request: Request) -> Response:
     try:
         job = await _take(request, body)
     except RefusedError as error:
-        # Who sends a body reads the answer afterwards; who waits for leave to send, at once.
-        if "expect" in request.headers or not await drain(body):
+        # Who waits for leave to send reads the answer at once; others when they have sent all.
+        if "expect" in request.headers:
             error.headers["Connection"] = "close"
+        else:
+            await drain(body)
         raise
     if wants_page(request):
         return RedirectResponse(f"/results/{job.id}", 303)

@@ -35,7 +35,9 @@ UPLOAD_S = 300.0
 """Longest that one upload may take."""
 
 DRAIN_BYTES, DRAIN_S = 64 * 1024 * 1024, 10.0
-"""How much of a refused form is still read, so that the client can read why."""
+"""How much of a refused form is still read before the answer: most clients read no answer before
+they have sent everything. What comes after it, uvicorn throws away.
+"""
 
 
 @dataclass
@@ -251,17 +253,15 @@ def check_length(headers: Mapping[str, str], settings: Settings) -> int | None:
     return length
 
 
-async def drain(body: AsyncIterator[bytes]) -> bool:
-    """Reads on for a while without keeping anything, and tells whether that was the end."""
+async def drain(body: AsyncIterator[bytes]) -> None:
+    """Reads on for a while without keeping anything."""
     read = 0
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(DRAIN_S):
             async for chunk in body:
                 read += len(chunk)
                 if read > DRAIN_BYTES:
-                    return False
-            return True
-    return False
+                    return
 
 
 async def look(sent: Sent, max_pixels: int) -> Look:

@@ -1,10 +1,11 @@
 // The start page: choosing, dropping and sending photographs.
 
 import { Picks } from "./picks.js";
+import { refusal } from "./refusal.js";
 import { send } from "./send.js";
 import { shrink } from "./shrink.js";
 import "./slider.js";
-import { refusal, text } from "./texts.js";
+import { text } from "./texts.js";
 import { reset } from "./tones.js";
 
 const form = document.getElementById("form");
