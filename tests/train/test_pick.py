@@ -10,9 +10,11 @@ import torch
 from PIL import Image
 
 import coloria
+from coloria.config import load_recipe
 from coloria.errors import CheckpointError
 from coloria.train.nogan import Trainer
-from coloria.train.pick import Score, Scores, best, choose, read_scores
+from coloria.train.pick import Score, Scores, best, chosen, read_scores
+from coloria.train.schedule import NoGanRecipe
 from coloria.weightfile import read_state
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -71,16 +73,17 @@ def test_the_network_that_is_scored_is_not_changed(
 
 
 def test_choice_by_rule_and_by_hand(run: Path, tmp_path: Path) -> None:
-    by_rule, by_hand = choose(run, None, 0.6), choose(run, 400, 0.6)
+    recipe = load_recipe("smoke/artistic", NoGanRecipe, ["pick.colorfulness=0.6"])
+    by_rule, by_hand = chosen(recipe, run, None), chosen(recipe, run, 400)
     assert by_rule is not None
     assert by_hand is not None
-    assert by_rule == (SCORES[2], run / "scores" / "000000300.safetensors")
-    assert by_hand[0].step == 400
+    assert by_rule == (300, run / "scores" / "000000300.safetensors")
+    assert by_hand[0] == 400
     with pytest.raises(CheckpointError, match="no scored checkpoint of step 7; there are: 100, 2"):
-        choose(run, 7, 0.6)
-    assert choose(tmp_path / "other", None, 0.6) is None
+        chosen(recipe, run, 7)
+    assert chosen(recipe, tmp_path / "other", None) is None
     with pytest.raises(CheckpointError, match="there are: none"):
-        choose(tmp_path / "other", 7, 0.6)
+        chosen(recipe, tmp_path / "other", 7)
 
 
 def test_what_was_scored_after_the_step_of_a_resume_is_scored_again(run: Path) -> None:

@@ -275,15 +275,14 @@ def test_all_models_take_one(page):
         ("drawing.svg", b"<svg/>", "image/svg+xml", ".svg files are not taken"),
         ("photo", photo(), "image/jpeg", "no ending such as .jpg"),
         ("empty.jpg", b"", "image/jpeg", "The file is empty"),
-        ("half.jpg", photo()[:100], "image/jpeg", "The picture cannot be opened"),
+        ("half.jpg", photo()[:200], "image/jpeg", "The picture cannot be opened"),
     ],
     ids=["text", "suffix", "html", "svg", "no suffix", "empty", "damaged"],
 )
 def test_what_cannot_be_sent_says_why(page, name, data, type, words):
     page.set_input_files("#files", [given(name, data, type)])
-    page.locator(".pick.refused").wait_for()
+    page.locator(".pick.refused .problem", has_text=words).wait_for()
     (said,) = problems(page)
-    assert said.startswith(words) or words in said
     assert said.endswith("It is not sent.")
     page.click("#submit")
     assert "None of these files can be sent" in page.locator("#problem").text_content()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from functools import cache
@@ -13,12 +14,18 @@ __all__ = ["LANGUAGES", "texts", "translate"]
 LANGUAGES = ("en", "fr")
 """The first is the one for everybody else."""
 
+_FRENCH = re.compile(r"(?<=«) | (?=[;:!?»%]|[km]o\b)", re.IGNORECASE)
+"""Spaces at which French never breaks a line."""
+
 
 @cache
 def texts(lang: str) -> Mapping[str, str]:
     """Every text of a language; the key is the path in its file, as ``menu.about``."""
     file = files("coloria.web").joinpath("languages", f"{lang}.toml")
-    return dict(_flat(tomllib.loads(file.read_text("utf-8"))))
+    text = file.read_text("utf-8")
+    if lang == "fr":
+        text = _FRENCH.sub("\N{NO-BREAK SPACE}", text)
+    return dict(_flat(tomllib.loads(text)))
 
 
 def _flat(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:

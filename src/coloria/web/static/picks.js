@@ -32,8 +32,9 @@ export class Picks {
   async add(files) {
     const fresh = [...files].map((file) => this.#show(file));
     this.check();
-    await Promise.all(fresh.map(async (pick) => {
-      if (!pick.own) pick.own = await problemOfContent(pick.file);
+    await Promise.all(fresh.filter((pick) => !pick.own).map(async (pick) => {
+      const found = await problemOfContent(pick.file);
+      if (found) pick.own = found; // else what the browser may have found meanwhile stays
     }));
     this.check();
   }

@@ -13,8 +13,15 @@ const results = document.getElementById("results");
 
 // ---------------------------------------------------------------- the layout of pictures
 
-/** Tells the style sheet how large pictures are. */
+const narrow = matchMedia("(max-width: 56rem)");
+const folded = new WeakSet();
+
+/** Tells the style sheet how large pictures are, and folds settings that would stand below them. */
 function fit() {
+  for (const details of document.querySelectorAll(".adjust")) {
+    if (narrow.matches && !folded.has(details)) details.open = false;
+    folded.add(details);
+  }
   for (const picture of document.querySelectorAll(".picture[data-width]")) {
     const { width, height } = picture.dataset;
     picture.style.setProperty("--aspect", width / height);
