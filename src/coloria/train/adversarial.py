@@ -222,17 +222,15 @@ class GanRecorder(Recorder):
         if whole and self.trainer.step % self.stage.score_every == 0:
             self._score()
 
-    def validate(self, run: Run[NoGanRecipe]) -> None:
-        self._score()
-
     def _score(self) -> None:
-        """Measures the averaged generator and keeps it."""
+        """Scores in the middle of an epoch; the other processes wait."""
         if self.folder:
-            self._score_into(self.folder)
+            self.validate(self.folder)
         distributed.barrier()
         self.learn.gan_trainer.modes()
 
-    def _score_into(self, run: Run[NoGanRecipe]) -> None:
+    def validate(self, run: Run[NoGanRecipe]) -> None:
+        """Measures the averaged generator and keeps it."""
         trainer = self.trainer
         scores = Scores(run.folder, trainer.step)
         if scores.has(trainer.step):

@@ -91,28 +91,31 @@ class Judged(Epochs):
 
 
 def draw(
-    trainer: Trainer, index: int, photos: Pictures, share: float, progress: Progress | None = None
+    trainer: Trainer,
+    index: int,
+    photos: Pictures,
+    share: float,
+    world: int = 1,
+    progress: Progress | None = None,
 ) -> Drawn:
     """Has the averaged generator colour photographs, and cuts others that stay true.
-
-    Every process makes its own part.
 
     Args:
         trainer: Whose generator it is.
         index: Of a stage of kind generate.
         photos: Where both kinds come from.
         share: Share of the photographs that is coloured, at most 0.5.
+        world: How many processes share the work; each gets a part of its own, all as many.
         progress: Told of each batch.
     """
     stage = trainer.recipe.schedule()[index]
-    world, sight = distributed.world_size(), trainer.sight
+    sight = trainer.sight
     batches = Batches(
         photos,
-        batch=max(2, 2 * stage.batch // world),
+        batch=2 * max(1, stage.batch // world),
         seed=trainer.recipe.run.seed + index,
         share=2 * share,
-        drop_last=world > 1,  # all processes must have as many
-        rank=distributed.rank(),
+        rank=distributed.rank() if world > 1 else 0,
         world=world,
         **trainer.loading(stage),
     )
@@ -128,7 +131,8 @@ def draw(
             true.extend(_bytes(sight(other, other)))
             if progress:
                 progress.advance(pairs)
-    return Drawn(generated, true, index)
+    most = batches.samples // world // 2
+    return Drawn(generated[:most], true[:most], index)
 
 
 def _bytes(seen: Tensor) -> NDArray[np.uint8]:
@@ -144,13 +148,14 @@ def generate(
 ) -> None:
     """Does a stage of kind generate."""
     photos = trainer.train_photos
-    total = len(photos) * 2 * stage.share / max(2, 2 * stage.batch)
+    world = distributed.world_size()
+    total = len(photos) * stage.share / (max(1, stage.batch // world) * world)
     time = run.timing.stage(stage.name, stage.size) if run else None
     progress = Progress(stage.name, math.ceil(total), quiet=run is None)
     with progress, time.running() if time else nullcontext():
-        trainer.pictures = drawn = draw(trainer, index, photos, stage.share, progress)
+        trainer.pictures = drawn = draw(trainer, index, photos, stage.share, world, progress)
     if run and time:
-        time.pictures, time.epochs = len(drawn) * distributed.world_size(), 1
+        time.pictures, time.epochs = len(drawn) * world, 1
         if trainer.recipe.run.pictures:
             run.pictures(trainer.step, stage.name, drawn.columns(trainer.recipe.run.pictures))
 
@@ -160,7 +165,8 @@ def _pictures(trainer: Trainer, index: int) -> Drawn:
     before = enumerate(trainer.recipe.schedule()[:index])
     made, stage = [(i, s) for i, s in before if isinstance(s, GenerateStage) and not s.skip][-1]
     if trainer.pictures is None or trainer.pictures.stage != made:
-        trainer.pictures = draw(trainer, made, trainer.train_photos, stage.share)
+        world = distributed.world_size()
+        trainer.pictures = draw(trainer, made, trainer.train_photos, stage.share, world)
     return trainer.pictures
 
 
