@@ -48,8 +48,9 @@ def _values(key: str, like: Tensor, state: Mapping[str, Tensor], salt: str) -> T
         values = draw.uniform(0.8, 1.2, shape) * (0.2 if key.endswith("bn3.weight") else 1.0)
     elif key.endswith(("shared.weight", "embed.weight")):
         values = 0.3 * draw.standard_normal(shape)
-    elif len(shape) > 1:
-        values = draw.standard_normal(shape) * np.sqrt(2.0 / np.prod(shape[1:]))
+    elif len(shape) > 1:  # Keras' kernels have the outputs last
+        inputs = shape[:-1] if leaf == "kernel" else shape[1:]
+        values = draw.standard_normal(shape) * np.sqrt(2.0 / np.prod(inputs))
     else:
         values = 0.05 * draw.standard_normal(shape)
     return torch.from_numpy(np.asarray(values, dtype=np.float32))

@@ -96,6 +96,13 @@ def test_grey_goes_in_and_colour_comes_out_unclipped() -> None:
     assert rgb[:, 2].unique().tolist() == [-1.0]
 
 
+def test_other_sides_are_drawn_out_and_cut_again() -> None:
+    net = zhang.build("zhang", {"width": 0.0625})
+    gray = torch.rand(1, 1, 40, 64)
+    drawn = torch.cat([gray, gray[:, :, -1:].expand(-1, -1, 24, -1)], dim=2)
+    assert torch.equal(net.colorize(gray), net.colorize(drawn)[:, :, :40])
+
+
 def test_weights_of_another_network_are_refused() -> None:
     state = zhang.tensors(zhang.build("zhang", {"width": 0.0625}))
     with pytest.raises(WeightsMismatchError, match="down1_conv/bias"):

@@ -98,6 +98,7 @@ def test_run_folder_holds_what_a_person_looks_for(finished: Path) -> None:
     names = {path.name for path in finished.iterdir()}
     assert names >= {"config.yaml", "environment.json", "timing.csv", "pictures", "tensorboard"}
     assert not any(name.startswith(".") for name in names)
+    assert json.loads((finished / "environment.json").read_text())["keras_backend"] == "torch"
     rows = table(finished)
     assert {row["name"] for row in rows} >= {
         "train/loss", "train/lr", "train/mae", "train/keras_accuracy",

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from coloria.keras_backend import backend, device, keras
@@ -103,15 +104,20 @@ class Zhang:
         self.model = model
 
     def colorize(self, gray: Tensor) -> Tensor:
-        """Grey (B, 1, H, W) in [0, 1], sides multiples of 32, to sRGB (B, 3, H, W), not clipped."""
-        x = gray.permute(0, 2, 3, 1).expand(-1, -1, -1, 3)
+        """Grey (B, 1, H, W) in [0, 1] to sRGB (B, 3, H, W), not clipped.
+
+        Sides that are no multiples of 32 are drawn out to the next by their last row or column.
+        """
+        height, width = gray.shape[2:]
+        whole = F.pad(gray, (0, -width % self.multiple, 0, -height % self.multiple), "replicate")
+        x = whole.permute(0, 2, 3, 1).expand(-1, -1, -1, 3)
         with device(gray.device):
             if backend() == "torch":
                 rgb = self.model(x, training=False)
             else:
                 array = self.model(x.float().cpu().numpy(), training=False)
                 rgb = torch.from_numpy(np.array(array)).to(gray.device)
-        result: Tensor = rgb.permute(0, 3, 1, 2)
+        result: Tensor = rgb.permute(0, 3, 1, 2)[:, :, :height, :width]
         return result
 
     def to(self, *, device: torch.device, memory_format: Any = None) -> Zhang:

@@ -42,6 +42,7 @@ def describe(command: Sequence[str] | None = None) -> dict[str, Any]:
         "gpus": _gpus(),
         "cuda": torch.version.cuda,
         "commit": git_commit(),
+        "keras_backend": os.environ.get("KERAS_BACKEND"),
         "packages": _versions(),
     }
 
