@@ -313,7 +313,8 @@ class Trainer:
         figures = {f"val/{k}": float(v) for k, v in self._losses(colors, lab[:, 1:]).items()}
         if hinted is not None:
             guided = srgb_to_lab(colored(batch.gray, hinted))
-            figures[f"val/ciede2000-{VAL_HINTS}-hints"] = float(delta_e00(guided, lab).mean())
+            difference = delta_e00(guided, lab, channel_axis=-3)
+            figures[f"val/ciede2000-{VAL_HINTS}-hints"] = float(difference.mean())
         return colored(batch.gray, colors.ab), figures
 
 
