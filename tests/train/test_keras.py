@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -378,6 +379,6 @@ def test_a_photograph_that_vanishes_is_named(photos: Path, tmp_path: Path) -> No
     stage = trainer.recipe.stages[0]
     trainer._compile(stage, None)
     feed = Feed(trainer.batches(stage)[0])
-    with pytest.raises(DataError, match=r"03\.jpg"):
+    with closing(feed), pytest.raises(DataError, match=r"03\.jpg"):
         trainer.model.fit(feed.dataset(), shuffle=False, verbose=0)
     assert feed.error

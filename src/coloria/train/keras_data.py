@@ -32,6 +32,7 @@ class Feed:
     epoch: int = 0
     error: ColoriaError | None = None
     """What went wrong in a pass; TensorFlow hands on only a text of it."""
+    _running: Iterator[Batch] | None = None
 
     def __len__(self) -> int:
         return len(self.batches) - self.start
@@ -44,12 +45,17 @@ class Feed:
             raise
 
     def _pairs(self) -> Iterator[tuple[Tensor, Tensor]]:
-        batches = self.batches.epoch(self.epoch, self.start)
+        self._running = batches = self.batches.epoch(self.epoch, self.start)
         for left in range(len(self) - 1, -1, -1):
             batch = next(batches)
             if not left:  # Keras asks for no more than there are: end the threads here
                 batches.close()  # type: ignore[attr-defined]
             yield pair(batch)
+
+    def close(self) -> None:
+        """Ends the threads of a pass that was broken off; Keras may hold on to it for long."""
+        if self._running is not None:
+            self._running.close()  # type: ignore[attr-defined]
 
     def dataset(self) -> Any:
         """For the backend that Keras runs on."""

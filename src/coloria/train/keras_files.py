@@ -42,6 +42,7 @@ def write_files(model: Any, recipe: KerasRecipe, folder: Path) -> None:
         plain = network(recipe.shape(), recipe.network.dropout)
         assign(plain, variables(model))
         adam, mae = of.optimizers.Adam(recipe.stages[-1].lr), of.losses.MeanAbsoluteError()
+        adam.build(plain.trainable_variables)  # or Keras warns of the missing ones when it loads
         plain.compile(adam, mae, metrics=[of.metrics.CategoricalAccuracy("accuracy")])
         with loading(), _no_warning():  # Keras loads TensorFlow here where it can
             for suffix in SUFFIXES:

@@ -221,6 +221,8 @@ class _Steps:
             if feed.error:
                 raise feed.error from None
             raise
+        finally:
+            feed.close()
 
     def begin(self, epoch: int, done: int) -> None:
         """Before a step: sets its learning rate, and PyTorch's random numbers for Dropout."""
