@@ -34,7 +34,7 @@ CURVES: dict[str, tuple[set[str], set[str]]] = {
 }
 """Title of each picture, and the kinds of stages and the figures in it."""
 
-SMOOTH = 20
+SMOOTH = 5
 """Rows of the log that a point of a training curve is the mean of."""
 
 Column = tuple[str, int]
@@ -104,6 +104,8 @@ def draw(runs: list[Path], target: Path) -> None:
             axis.tick_params(labelsize=7)
             if axis.lines:
                 axis.legend(fontsize=7)
+            else:  # the run has no such stage
+                axis.set_visible(False)
     figure.savefig(target, dpi=100)
 
 
