@@ -76,6 +76,11 @@ FOLDER = click.Path(file_okay=False, path_type=Path)
 @click.option("--json", "json_file", type=click.Path(path_type=Path), help="Write JSON; - prints.")
 @click.option("--csv", "csv_file", type=FILE, help="Write the figures of each photograph.")
 @click.option("--report", type=FILE, help="Write a report as one HTML file.")
+@click.option(
+    "--download",
+    is_flag=True,
+    help="First fetch the published networks that lpips and fid need, if they are not here.",
+)
 @click.option("--fresh", is_flag=True, help="Do not use figures of earlier evaluations.")
 def evaluate(**given: Any) -> None:
     """Measure models on colour photographs that are made grey.
@@ -124,6 +129,8 @@ def _evaluate(given: dict[str, Any]) -> tuple[Result, list[Row]]:
         raise OptionError("give models, --pred or --checkpoints, not several of them")
     if not (given["data"] or given["truth"]):
         click.echo("measuring on the dozen photographs that come with the package", err=True)
+    if given["download"]:
+        _download(given["metrics"])
     names = given["models"] or (with_weights(given["weights"]) if given["every"] else ["artistic"])
     use = {key: given[key] for key in ("weights", "device", "precision")}
     sized = {"render_size": given["render_size"]} if given["render_size"] else {}
@@ -170,6 +177,19 @@ def _evaluate(given: dict[str, Any]) -> tuple[Result, list[Row]]:
     return result, rows
 
 
+def _download(metrics: Sequence[str]) -> None:
+    """Fetches the networks of measures."""
+    from coloria.cli.weights import progress_bar
+    from coloria.metrics import networks, table
+
+    for name in metrics:
+        file = networks.NETWORKS.get(name)
+        if file:
+            table.get(name).load()  # without the extra, the network would be of no use
+            with progress_bar(file.name) as progress:
+                networks.locate(file, download=True, progress=progress)
+
+
 @contextmanager
 def _progress() -> Iterator[Callable[[str, int, int], None]]:
     from rich.console import Console
@@ -214,7 +234,8 @@ def _write(result: Result, rows: Sequence[Row], given: dict[str, Any]) -> None:
 def _print(result: Result) -> None:
     from rich.console import Console
 
-    console = Console()
+    # Piped, a line is as long as it needs to be.
+    console = Console(width=None if sys.stdout.isatty() else 200)
     for name in result.pairwise:
         console.print(_table(result, name))
         if len(result.groups) > 1:
@@ -235,7 +256,13 @@ def _empty(title: str, columns: Sequence[str]) -> Table:
     from rich import box
     from rich.table import Table
 
-    table = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left")
+    table = Table(
+        title=title,
+        box=box.SIMPLE_HEAD,
+        title_justify="left",
+        pad_edge=False,
+        collapse_padding=True,
+    )
     table.add_column("", overflow="fold")
     for column in columns:
         table.add_column(column, justify="right")
@@ -246,18 +273,20 @@ def _table(result: Result, name: str) -> Table:
     """One measure: a line a row."""
     import math
 
-    columns = ("mean", "95 %", "median", "p90", "vs grey", "s/picture")
-    table = _empty(result.title(name), columns)
-    for row in result.rows:
+    alone = name in result.original.figures  # as colourfulness, of which grey has none
+    versus = "of original" if alone else "vs grey"
+    table = _empty(result.title(name), ("mean", "95 %", "median", "p90", versus, "s/picture"))
+    for row in result.rows_of(name):
         s, took = result.summary(row, name), result.seconds(row)
-        known = s.change is not None and row.name != "grey"
+        change = "" if s.change is None or row.name == "grey" else f"{s.change:+.1%}"
+        share = "" if s.share is None else f"{s.share:.0%}"
         table.add_row(
             row.name,
             f"{s.mean:.2f}",
             f"{s.low:.2f}–{s.high:.2f}",
             f"{s.median:.2f}",
             f"{s.p90:.2f}",
-            f"{s.change:+.1%}" if known else "",
+            share if alone else change,
             "" if row.is_baseline or math.isnan(took) else f"{took:.2f}",
         )
     return table
@@ -266,7 +295,7 @@ def _table(result: Result, name: str) -> Table:
 def _groups(result: Result, name: str) -> Table:
     """Means by group."""
     table = _empty(f"{result.title(name)}, mean by group", result.groups)
-    for row in result.rows:
+    for row in result.rows_of(name):
         means = [result.summary(row, name, group).mean for group in result.groups]
         table.add_row(row.name, *(f"{mean:.2f}" for mean in means))
     return table

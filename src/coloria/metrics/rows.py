@@ -28,6 +28,8 @@ class Row:
     paint: Callable[[Pixels, Pixels], Pixels] | None = None
     """From grey (H, W) and truth (H, W, 3) to sRGB."""
     is_baseline: bool = True
+    step: int | None = None
+    """Of the training, where it is a checkpoint."""
 
     def color(self, photograph: Photograph, truth: Pixels, size: int | None) -> Pixels:
         """The result for a photograph: sRGB (H, W, 3) uint8 of its size."""
@@ -68,10 +70,11 @@ class ModelRow(Row):
         device: str = "auto",
         precision: str = "auto",
         options: dict[str, Any] | None = None,
+        step: int | None = None,
     ) -> None:
         self.load_as = (model, weights, device, precision)
         self.options = options or {}
-        super().__init__(name, self._key(), is_baseline=False)
+        super().__init__(name, self._key(), is_baseline=False, step=step)
 
     def _key(self) -> str:
         from coloria import weights
