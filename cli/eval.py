@@ -49,7 +49,15 @@ FOLDER = click.Path(file_okay=False, path_type=Path)
     help="Which model is measured; may be given several times. By default artistic.",
 )
 @click.option("--all", "every", is_flag=True, help="Measure every model that has weights here.")
-@options.weights
+@click.option(
+    "-w",
+    "--weights",
+    multiple=True,
+    default=("auto",),
+    show_default="auto",
+    shell_complete=options.complete_weights,
+    help="As for 'coloria colorize'; may be given several times, for a row each.",
+)
 @click.option("--data", type=FOLDER, help="Folder of colour photographs; they are made grey.")
 @click.option("--pred", type=FOLDER, help="Folder of results made elsewhere; needs --truth.")
 @click.option("--truth", type=FOLDER, help="Their photographs, paired by name.")
@@ -122,17 +130,18 @@ def _evaluate(given: dict[str, Any]) -> tuple[Result, list[Row]]:
     from coloria import cache
     from coloria.metrics.evaluate import evaluate as run
     from coloria.metrics.rows import ModelRow, model_name
-    from coloria.weights import with_weights
 
     sources = [name for name in ("pred", "checkpoints") if given[name]]
     if len(sources) > 1 or (sources and (given["models"] or given["every"])):
         raise OptionError("give models, --pred or --checkpoints, not several of them")
+    if given["models"] and given["every"]:
+        raise OptionError("give --model or --all, not both")
+    _check_targets([given[key] for key in ("json_file", "csv_file", "report")])
     if not (given["data"] or given["truth"]):
         click.echo("measuring on the dozen photographs that come with the package", err=True)
     if given["download"]:
         _download(given["metrics"])
-    names = given["models"] or (with_weights(given["weights"]) if given["every"] else ["artistic"])
-    use = {key: given[key] for key in ("weights", "device", "precision")}
+    use = {key: given[key] for key in ("device", "precision")}
     sized = {"render_size": given["render_size"]} if given["render_size"] else {}
     with tempfile.TemporaryDirectory() as folder:
         rows: list[Row]
@@ -145,16 +154,12 @@ def _evaluate(given: dict[str, Any]) -> tuple[Result, list[Row]]:
             rows = []
         else:
             rows = [
-                ModelRow(
-                    model_name(n, use["weights"]),
-                    n,
-                    use["weights"],
-                    use["device"],
-                    use["precision"],
-                    sized,
-                )
-                for n in dict.fromkeys(names)
+                ModelRow(model_name(name, choice), name, choice, **use, options=sized)
+                for choice in dict.fromkeys(given["weights"])
+                for name in _models(given, choice)
             ]
+            if not rows:
+                raise OptionError("no model has weights here: see 'coloria weights list'")
         with _progress() as advance:
             result = run(
                 data=given["data"],
@@ -175,6 +180,22 @@ def _evaluate(given: dict[str, Any]) -> tuple[Result, list[Row]]:
         if given["report"]:
             _report(result, rows, given)
     return result, rows
+
+
+def _check_targets(paths: Sequence[Path | None]) -> None:
+    """Refuses before the work what could not be written after it."""
+    for path in paths:
+        if path and str(path) != "-" and not path.parent.is_dir():
+            raise OptionError(f"{path} cannot be written: there is no folder {path.parent}")
+
+
+def _models(given: dict[str, Any], choice: str) -> list[str]:
+    """The models measured with a choice of weights."""
+    from coloria.weights import with_weights
+
+    if given["every"]:
+        return with_weights(choice)
+    return list(dict.fromkeys(given["models"])) or ["artistic"]
 
 
 def _download(metrics: Sequence[str]) -> None:

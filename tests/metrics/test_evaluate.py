@@ -10,7 +10,9 @@ import signal
 import subprocess
 import sys
 import time
+from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -18,10 +20,11 @@ from PIL import Image
 from skimage import color
 
 import coloria
-from coloria.errors import OptionError, UnknownNameError, WeightsMissingError
+from coloria.errors import ColoriaError, OptionError, UnknownNameError, WeightsMissingError
 from coloria.metrics import baselines, photographs
-from coloria.metrics.evaluate import evaluate
+from coloria.metrics.evaluate import Work, evaluate, measure, shared_out
 from coloria.metrics.journal import Journal
+from coloria.metrics.plots import history, ticks
 from coloria.metrics.report import heat_map, report
 from coloria.metrics.rows import FolderRow, ModelRow
 
@@ -117,6 +120,83 @@ def test_the_bundled_photographs_carry_their_credits() -> None:
     for words in credits.values():
         assert any(licence in words for licence in ("CC0", "CC BY", "Public Domain"))
         assert "http" in words
+
+
+def test_colourfulness_of_the_photographs_is_there_to_compare_with(folder: Path) -> None:
+    from coloria.metrics.colorfulness import colorfulness
+
+    result = evaluate(data=folder, group_by="part", metrics=["cf", "ciede2000"])
+    own = [float(colorfulness(picture(i))) for i in range(5)]
+    assert result.original.figures == {"colorfulness": pytest.approx(own)}
+    made = result.summary(result.rows[-1], "colorfulness", "odd")
+    assert made.share == pytest.approx(made.mean / np.mean([own[1], own[3]]))
+    assert result.summary(result.original, "colorfulness").share == 1
+    assert result.summary(result.rows[-1], "ciede2000").share is None
+    whole = json.loads(result.to_json())["original"]["colorfulness"]["all"]
+    assert whole["mean"] == pytest.approx(np.mean(own))
+
+
+@pytest.fixture
+def extractors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """Feature networks that other processes can import, too."""
+    (tmp_path / "extractors_of_a_test.py").write_text(
+        "import os, signal\n"
+        "def mean_color(pictures): return pictures.double().mean(dim=(2, 3))\n"
+        "def dies(pictures): os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    return import_module("extractors_of_a_test")
+
+
+@pytest.mark.slow
+def test_shared_out_over_processes_the_figures_are_the_same(
+    folder: Path, extractors: ModuleType
+) -> None:
+    """What --gpus does, with processor cores in place of GPUs: every measure, and one of a set."""
+    options = {"fid": {"extractor": extractors.mean_color, "name": "mean colours"}}
+    work = Work(("ciede2000", "colorfulness", "delta-colorfulness", "fid"), options=options)
+    row, found = ModelRow("artistic", "artistic", precision="fp32"), photographs.find(folder)
+    alone, sets = measure(row, found, work)
+    shared, merged = shared_out(row, found, work, ["cpu", "cpu"])
+    for one, other in zip(alone, shared, strict=True):
+        for name in work.pairwise:
+            assert other[name] == pytest.approx(one[name], rel=1e-4)
+    for name in work.of_set:
+        assert merged[name].compute() == pytest.approx(sets[name].compute(), rel=1e-3)
+
+
+@pytest.mark.slow
+def test_a_process_that_dies_is_told(folder: Path, extractors: ModuleType) -> None:
+    options = {"fid": {"extractor": extractors.dies, "name": "nothing"}}
+    with pytest.raises(ColoriaError, match="ended unexpectedly"):
+        shared_out(
+            ModelRow("artistic", "artistic"),
+            photographs.find(folder),
+            Work(("fid",), options=options),
+            ["cpu", "cpu"],
+        )
+
+
+def test_rows_of_one_name_are_told_apart(folder: Path, tmp_path: Path) -> None:
+    made = results_of(folder, tmp_path / "grey")
+    result = evaluate(pred=made, truth=folder)
+    assert [row.name for row in result.rows][-1] == "grey (2)"
+
+
+def test_ticks_are_round_and_inside() -> None:
+    assert ticks(0, 23.4) == [0, 5, 10, 15, 20]
+    assert ticks(0.812, 0.838, 5) == [0.815, 0.82, 0.825, 0.83, 0.835]
+    assert ticks(3, 3) == [3]
+
+
+def test_checkpoints_are_drawn_over_their_steps(folder: Path) -> None:
+    rows = [ModelRow(f"step {n}", "artistic", step=n) for n in (100, 2000, 300)]
+    result = evaluate(data=folder, rows=rows, metrics=["cf", "dE00"], limit=2)
+    svg = history(result)
+    assert "CIEDE2000" in svg
+    assert svg.count("<circle") == 3
+    assert svg.count("<polyline") == 1
+    assert history(evaluate(data=folder, limit=2)) == ""
 
 
 def test_groups(folder: Path) -> None:

@@ -153,6 +153,7 @@ def evaluate(
     original = RowResult("original", is_baseline=True)
     tint = best_tint(_truths(found, work, original))
     wanted = [*baselines(tint), *wanted]
+    _tell_apart(wanted)
     devices = [f"cuda:{i}" for i in range(gpus)]
     results = [_measured(row, found, work, devices, advance) for row in wanted]
     settings = {
@@ -176,6 +177,16 @@ def evaluate(
 
         index_page(result, work.save)
     return result
+
+
+def _tell_apart(rows: Sequence[Row]) -> None:
+    """Numbers rows of one name: their figures, and the folders of their pictures, are apart."""
+    seen: set[str] = set()
+    for row in rows:
+        name, number = row.name, 2
+        while row.name in seen:
+            row.name, number = f"{name} ({number})", number + 1
+        seen.add(row.name)
 
 
 def _check(work: Work) -> None:
