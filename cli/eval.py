@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from contextlib import contextmanager
+from errno import EACCES
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -75,7 +77,13 @@ FOLDER = click.Path(file_okay=False, path_type=Path)
 @click.option("--limit", type=click.IntRange(1), help="Measure on so many photographs, drawn.")
 @click.option("--size", type=click.IntRange(16), help="Scale photographs to this short side first.")
 @click.option("--render-size", type=click.IntRange(16), help="Short side for the networks.")
-@click.option("--seed", default=0, show_default=True, help="Of the draw and of the intervals.")
+@click.option(
+    "--seed",
+    type=click.IntRange(0),
+    default=0,
+    show_default=True,
+    help="Of the draw and of the intervals.",
+)
 @options.device
 @options.precision
 @click.option("--gpus", type=click.IntRange(1), default=None, help="Share out among so many GPUs.")
@@ -185,8 +193,23 @@ def _evaluate(given: dict[str, Any]) -> tuple[Result, list[Row]]:
 def _check_targets(paths: Sequence[Path | None]) -> None:
     """Refuses before the work what could not be written after it."""
     for path in paths:
-        if path and str(path) != "-" and not path.parent.is_dir():
-            raise OptionError(f"{path} cannot be written: there is no folder {path.parent}")
+        if path and str(path) != "-":
+            with _writing(path):
+                path.parent.mkdir(parents=True, exist_ok=True)
+                if not os.access(path.parent, os.W_OK):
+                    raise PermissionError(EACCES, "no permission to write there")
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    from coloria.errors import PictureWriteError
+
+    try:
+        yield
+    except OSError as error:
+        raise PictureWriteError(
+            f"{path} cannot be written: {error.strerror or error}; name another file"
+        ) from error
 
 
 def _models(given: dict[str, Any], choice: str) -> list[str]:
@@ -236,7 +259,8 @@ def _report(result: Result, rows: Sequence[Row], given: dict[str, Any]) -> None:
     from coloria.metrics.rows import FolderRow
 
     shown = list(rows) or [FolderRow(result.rows[-1].name)]
-    report(result, shown, given["report"])
+    with _writing(given["report"]):
+        report(result, shown, given["report"])
     click.echo(f"report: {given['report']}", err=True)
 
 
@@ -248,7 +272,7 @@ def _write(result: Result, rows: Sequence[Row], given: dict[str, Any]) -> None:
         texts[given["json_file"]] = result.to_json
     for path, text in texts.items():
         if path is not None:
-            with atomic(path) as temporary:
+            with _writing(path), atomic(path) as temporary:
                 temporary.write_text(text(), encoding="utf-8", newline="")
 
 

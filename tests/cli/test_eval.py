@@ -63,8 +63,10 @@ def test_left_out_ones_are_named_and_the_exit_code_is_1(folder: Path) -> None:
         (["--gpus", "64"], "GPUs"),
         (["--all", "--model", "artistic"], "not both"),
         (["--all", "--weights", "released:stable"], "no model has weights"),
-        (["--report", "nowhere/report.html"], "there is no folder nowhere"),
+        (["--report", f"{__file__}/report.html"], "cannot be written"),
         (["--size", "0"], "--size"),
+        (["--seed", "-1"], "--seed"),
+        (["--save-images", f"{__file__}/kept"], "cannot be made"),
     ],
 )
 def test_wrong_use_is_told(

@@ -183,6 +183,65 @@ def test_rows_of_one_name_are_told_apart(folder: Path, tmp_path: Path) -> None:
     assert [row.name for row in result.rows][-1] == "grey (2)"
 
 
+def test_two_files_of_one_stem_are_two_photographs(folder: Path, tmp_path: Path) -> None:
+    Image.fromarray(picture(9)).save(folder / "p0.jpg")
+    (tmp_path / "data.csv").write_text(
+        "file,part\np0.jpg,odd\np0.png,even\np1,odd\np2.png,even\np3.png,odd\np4.png,even\n"
+    )
+    result = evaluate(data=folder, metrics=["dE00"], group_by="part", save_images=tmp_path / "k")
+    assert [(p.name, p.group) for p in result.photographs][:3] == [
+        ("p0.jpg", "odd"),
+        ("p0.png", "even"),
+        ("p1", "odd"),
+    ]
+    assert len(list((tmp_path / "k" / "artistic").iterdir())) == 6
+
+
+def test_photographs_too_small_for_a_measure_are_left_out(folder: Path) -> None:
+    Image.fromarray(picture(0)[:10]).save(folder / "p0.png")
+    result = evaluate(data=folder, metrics=["ssim", "dE00"])
+    assert len(result.photographs) == 4
+    assert "SSIM wants at least 11 pixels" in result.left_out["p0"]
+
+
+def test_photographs_without_colour_do_not_divide_by_zero(folder: Path) -> None:
+    for path in list(folder.glob("*.png"))[:4]:
+        Image.open(path).convert("L").save(path)
+    result = evaluate(data=folder, metrics=["dE00"])
+    found = result.summary(result.rows[-1], "ciede2000")
+    assert found.change is not None
+    assert found.change_low is None
+
+
+def test_smallest_sides_are_those_of_the_measures() -> None:
+    from coloria.metrics import get, lpips, pairs
+
+    assert get("ssim").smallest == pairs.SSIM_WINDOW
+    assert get("lpips").smallest == lpips.MINIMUM
+
+
+def test_folders_that_are_no_good_for_results(folder: Path) -> None:
+    with pytest.raises(OptionError, match="lies among the photographs"):
+        evaluate(data=folder, save_images=folder / "kept")
+    with pytest.raises(OptionError, match="cannot be made"):
+        evaluate(data=folder, save_images=folder / "p0.png" / "kept")
+    assert not (folder / "kept").exists()
+
+
+def test_a_table_that_is_no_text_is_told(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "data.csv").write_bytes(b"\xff\xfe\x00,part\n")
+    with pytest.raises(OptionError, match="CSV in UTF-8"):
+        evaluate(data=folder, group_by="part")
+
+
+def test_a_journal_that_cannot_be_kept_is_told_and_the_work_is_done(
+    folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    result = evaluate(data=folder, metrics=["dE00"], journal=folder / "p0.png" / "kept.jsonl")
+    assert len(result.rows[-1].figures["ciede2000"]) == 5
+    assert "begin anew" in caplog.text
+
+
 def test_ticks_are_round_and_inside() -> None:
     assert ticks(0, 23.4) == [0, 5, 10, 15, 20]
     assert ticks(0.812, 0.838, 5) == [0.815, 0.82, 0.825, 0.83, 0.835]

@@ -144,7 +144,10 @@ def evaluate(
             )
             for name in dict.fromkeys(registry.get(model).name for model in _listed(models))
         ]
-    found, unreadable = readable(found, size)
+    if work.save:
+        _make_folder(work.save, folder)
+    smallest = [(table.get(name).title, table.get(name).smallest) for name in work.pairwise]
+    found, unreadable = readable(found, size, smallest)
     left_out |= unreadable
     if not found:
         raise OptionError(f"nothing can be measured: {'; '.join(left_out.values())}")
@@ -177,6 +180,16 @@ def evaluate(
 
         index_page(result, work.save)
     return result
+
+
+def _make_folder(path: Path, data: Path) -> None:
+    """Makes the folder of the results, which is none of the photographs'."""
+    if path.resolve().is_relative_to(data.resolve()):
+        raise OptionError(f"{path} lies among the photographs of {data}; name another folder")
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OptionError(f"{path} cannot be made: {error.strerror or error}") from error
 
 
 def _tell_apart(rows: Sequence[Row]) -> None:

@@ -73,8 +73,10 @@ def _baselines(result: Result) -> list[str]:
 def _versus(s: Summary) -> str:
     if s.share is not None:
         return f"{s.share:.0%}"
-    if s.change is None or s.change_low is None or s.change_high is None:
+    if s.change is None:
         return ""
+    if s.change_low is None or s.change_high is None:
+        return f"{s.change:+.1%}"
     return f"{s.change:+.1%} ({s.change_low:+.1%} … {s.change_high:+.1%})"
 
 

@@ -105,8 +105,10 @@ class Result:
         grey = np.asarray(self.rows[0].figures[measure])[chosen]
         change: list[float | None] = [None] * 3
         if self.rows[0].name == "grey" and grey.mean() and np.isfinite(grey).all():
-            shares = means / _resampled(grey, self.settings["seed"]) - 1
-            change = [float(values.mean() / grey.mean() - 1), *_interval(shares)]
+            change[0] = float(values.mean() / grey.mean() - 1)
+            greys = _resampled(grey, self.settings["seed"])
+            if greys.all():  # not where a few photographs without colour are among a few
+                change[1:] = _interval(means / greys - 1)
         true = np.asarray(self.original.figures.get(measure, ()))
         share = float(values.mean() / m) if true.size and (m := true[chosen].mean()) else None
         middle, p90 = (float(np.quantile(values, at)) for at in (0.5, 0.9))

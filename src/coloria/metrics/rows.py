@@ -78,10 +78,12 @@ class ModelRow(Row):
 
     def _key(self) -> str:
         from coloria import weights
+        from coloria.device import pick_device, pick_precision
 
-        model, choice, _, precision = self.load_as
-        path = weights.find(model, choice).path
-        return digest(model, path, precision, self.options)
+        model, choice, name, precision = self.load_as
+        path, device = weights.find(model, choice).path, pick_device(name)
+        dtype = pick_precision(precision, device)
+        return digest(model, path, device.type, str(dtype), self.options)
 
     @cached_property
     def colorizer(self) -> Colorizer:
