@@ -112,7 +112,8 @@ class Result:
         true = np.asarray(self.original.figures.get(measure, ()))
         share = float(values.mean() / m) if true.size and (m := true[chosen].mean()) else None
         middle, p90 = (float(np.quantile(values, at)) for at in (0.5, 0.9))
-        return Summary(float(values.mean()), low, high, middle, p90, *change, share)
+        shares = (change[0], change[1], change[2], share)
+        return Summary(float(values.mean()), low, high, middle, p90, *shares)
 
     def rows_of(self, measure: str) -> list[RowResult]:
         """The rows of a table: those of all, and the photographs themselves where they have one."""
