@@ -224,7 +224,7 @@ def test_folders_that_are_no_good_for_results(folder: Path) -> None:
     with pytest.raises(OptionError, match="lies among the photographs"):
         evaluate(data=folder, save_images=folder / "kept")
     with pytest.raises(OptionError, match="cannot be made"):
-        evaluate(data=folder, save_images=folder / "p0.png" / "kept")
+        evaluate(data=folder, save_images=folder.with_name("data.csv") / "kept")
     assert not (folder / "kept").exists()
 
 
