@@ -81,7 +81,7 @@ def main() -> None:
     means = []
     for path in sorted(p for p in chosen.data.iterdir() if p.suffix in (".jpg", ".png")):
         truth = np.asarray(Image.open(path).convert("RGB"))
-        colored = model.colorize(np.asarray(Image.fromarray(truth).convert("L")))
+        colored = model.colorize(np.asarray(Image.fromarray(truth).convert("L")), borders=False)
         labs = [
             srgb_to_lab(torch.from_numpy(p / 255.0).permute(2, 0, 1)).flatten(1).T
             for p in (colored, truth)

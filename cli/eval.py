@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from contextlib import contextmanager
+from errno import EACCES
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -49,7 +51,15 @@ FOLDER = click.Path(file_okay=False, path_type=Path)
     help="Which model is measured; may be given several times. By default artistic.",
 )
 @click.option("--all", "every", is_flag=True, help="Measure every model that has weights here.")
-@options.weights
+@click.option(
+    "-w",
+    "--weights",
+    multiple=True,
+    default=("auto",),
+    show_default="auto",
+    shell_complete=options.complete_weights,
+    help="As for 'coloria colorize'; may be given several times, for a row each.",
+)
 @click.option("--data", type=FOLDER, help="Folder of colour photographs; they are made grey.")
 @click.option("--pred", type=FOLDER, help="Folder of results made elsewhere; needs --truth.")
 @click.option("--truth", type=FOLDER, help="Their photographs, paired by name.")
@@ -67,7 +77,13 @@ FOLDER = click.Path(file_okay=False, path_type=Path)
 @click.option("--limit", type=click.IntRange(1), help="Measure on so many photographs, drawn.")
 @click.option("--size", type=click.IntRange(16), help="Scale photographs to this short side first.")
 @click.option("--render-size", type=click.IntRange(16), help="Short side for the networks.")
-@click.option("--seed", default=0, show_default=True, help="Of the draw and of the intervals.")
+@click.option(
+    "--seed",
+    type=click.IntRange(0),
+    default=0,
+    show_default=True,
+    help="Of the draw and of the intervals.",
+)
 @options.device
 @options.precision
 @click.option("--gpus", type=click.IntRange(1), default=None, help="Share out among so many GPUs.")
@@ -76,6 +92,11 @@ FOLDER = click.Path(file_okay=False, path_type=Path)
 @click.option("--json", "json_file", type=click.Path(path_type=Path), help="Write JSON; - prints.")
 @click.option("--csv", "csv_file", type=FILE, help="Write the figures of each photograph.")
 @click.option("--report", type=FILE, help="Write a report as one HTML file.")
+@click.option(
+    "--download",
+    is_flag=True,
+    help="First fetch the published networks that lpips and fid need, if they are not here.",
+)
 @click.option("--fresh", is_flag=True, help="Do not use figures of earlier evaluations.")
 def evaluate(**given: Any) -> None:
     """Measure models on colour photographs that are made grey.
@@ -117,15 +138,18 @@ def _evaluate(given: dict[str, Any]) -> tuple[Result, list[Row]]:
     from coloria import cache
     from coloria.metrics.evaluate import evaluate as run
     from coloria.metrics.rows import ModelRow, model_name
-    from coloria.weights import with_weights
 
     sources = [name for name in ("pred", "checkpoints") if given[name]]
     if len(sources) > 1 or (sources and (given["models"] or given["every"])):
         raise OptionError("give models, --pred or --checkpoints, not several of them")
+    if given["models"] and given["every"]:
+        raise OptionError("give --model or --all, not both")
+    _check_targets([given[key] for key in ("json_file", "csv_file", "report")])
     if not (given["data"] or given["truth"]):
         click.echo("measuring on the dozen photographs that come with the package", err=True)
-    names = given["models"] or (with_weights(given["weights"]) if given["every"] else ["artistic"])
-    use = {key: given[key] for key in ("weights", "device", "precision")}
+    if given["download"]:
+        _download(given["metrics"])
+    use = {key: given[key] for key in ("device", "precision")}
     sized = {"render_size": given["render_size"]} if given["render_size"] else {}
     with tempfile.TemporaryDirectory() as folder:
         rows: list[Row]
@@ -138,16 +162,12 @@ def _evaluate(given: dict[str, Any]) -> tuple[Result, list[Row]]:
             rows = []
         else:
             rows = [
-                ModelRow(
-                    model_name(n, use["weights"]),
-                    n,
-                    use["weights"],
-                    use["device"],
-                    use["precision"],
-                    sized,
-                )
-                for n in dict.fromkeys(names)
+                ModelRow(model_name(name, choice), name, choice, **use, options=sized)
+                for choice in dict.fromkeys(given["weights"])
+                for name in _models(given, choice)
             ]
+            if not rows:
+                raise OptionError("no model has weights here: see 'coloria weights list'")
         with _progress() as advance:
             result = run(
                 data=given["data"],
@@ -168,6 +188,50 @@ def _evaluate(given: dict[str, Any]) -> tuple[Result, list[Row]]:
         if given["report"]:
             _report(result, rows, given)
     return result, rows
+
+
+def _check_targets(paths: Sequence[Path | None]) -> None:
+    """Refuses before the work what could not be written after it."""
+    for path in paths:
+        if path and str(path) != "-":
+            with _writing(path):
+                path.parent.mkdir(parents=True, exist_ok=True)
+                if not os.access(path.parent, os.W_OK):
+                    raise PermissionError(EACCES, "no permission to write there")
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    from coloria.errors import PictureWriteError
+
+    try:
+        yield
+    except OSError as error:
+        raise PictureWriteError(
+            f"{path} cannot be written: {error.strerror or error}; name another file"
+        ) from error
+
+
+def _models(given: dict[str, Any], choice: str) -> list[str]:
+    """The models measured with a choice of weights."""
+    from coloria.weights import with_weights
+
+    if given["every"]:
+        return with_weights(choice)
+    return list(dict.fromkeys(given["models"])) or ["artistic"]
+
+
+def _download(metrics: Sequence[str]) -> None:
+    """Fetches the networks of measures."""
+    from coloria.cli.weights import progress_bar
+    from coloria.metrics import networks, table
+
+    for name in metrics:
+        file = networks.NETWORKS.get(name)
+        if file:
+            table.get(name).load()  # without the extra, the network would be of no use
+            with progress_bar(file.name) as progress:
+                networks.locate(file, download=True, progress=progress)
 
 
 @contextmanager
@@ -195,7 +259,8 @@ def _report(result: Result, rows: Sequence[Row], given: dict[str, Any]) -> None:
     from coloria.metrics.rows import FolderRow
 
     shown = list(rows) or [FolderRow(result.rows[-1].name)]
-    report(result, shown, given["report"])
+    with _writing(given["report"]):
+        report(result, shown, given["report"])
     click.echo(f"report: {given['report']}", err=True)
 
 
@@ -207,14 +272,15 @@ def _write(result: Result, rows: Sequence[Row], given: dict[str, Any]) -> None:
         texts[given["json_file"]] = result.to_json
     for path, text in texts.items():
         if path is not None:
-            with atomic(path) as temporary:
+            with _writing(path), atomic(path) as temporary:
                 temporary.write_text(text(), encoding="utf-8", newline="")
 
 
 def _print(result: Result) -> None:
     from rich.console import Console
 
-    console = Console()
+    # Piped, a line is as long as it needs to be.
+    console = Console(width=None if sys.stdout.isatty() else 200)
     for name in result.pairwise:
         console.print(_table(result, name))
         if len(result.groups) > 1:
@@ -235,7 +301,13 @@ def _empty(title: str, columns: Sequence[str]) -> Table:
     from rich import box
     from rich.table import Table
 
-    table = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left")
+    table = Table(
+        title=title,
+        box=box.SIMPLE_HEAD,
+        title_justify="left",
+        pad_edge=False,
+        collapse_padding=True,
+    )
     table.add_column("", overflow="fold")
     for column in columns:
         table.add_column(column, justify="right")
@@ -246,18 +318,20 @@ def _table(result: Result, name: str) -> Table:
     """One measure: a line a row."""
     import math
 
-    columns = ("mean", "95 %", "median", "p90", "vs grey", "s/picture")
-    table = _empty(result.title(name), columns)
-    for row in result.rows:
+    alone = name in result.original.figures  # as colourfulness, of which grey has none
+    versus = "of original" if alone else "vs grey"
+    table = _empty(result.title(name), ("mean", "95 %", "median", "p90", versus, "s/picture"))
+    for row in result.rows_of(name):
         s, took = result.summary(row, name), result.seconds(row)
-        known = s.change is not None and row.name != "grey"
+        change = "" if s.change is None or row.name == "grey" else f"{s.change:+.1%}"
+        share = "" if s.share is None else f"{s.share:.0%}"
         table.add_row(
             row.name,
             f"{s.mean:.2f}",
             f"{s.low:.2f}–{s.high:.2f}",
             f"{s.median:.2f}",
             f"{s.p90:.2f}",
-            f"{s.change:+.1%}" if known else "",
+            share if alone else change,
             "" if row.is_baseline or math.isnan(took) else f"{took:.2f}",
         )
     return table
@@ -266,7 +340,7 @@ def _table(result: Result, name: str) -> Table:
 def _groups(result: Result, name: str) -> Table:
     """Means by group."""
     table = _empty(f"{result.title(name)}, mean by group", result.groups)
-    for row in result.rows:
+    for row in result.rows_of(name):
         means = [result.summary(row, name, group).mean for group in result.groups]
         table.add_row(row.name, *(f"{mean:.2f}" for mean in means))
     return table

@@ -37,7 +37,7 @@ def complete_model(ctx: click.Context, param: click.Parameter, incomplete: str) 
     return found or [name for name in aliases if name.startswith(incomplete)]
 
 
-def _complete_weights(
+def complete_weights(
     ctx: click.Context, param: click.Parameter, incomplete: str
 ) -> list[CompletionItem]:
     """The words, else files."""
@@ -78,7 +78,7 @@ def weights(function: F) -> F:
         "--weights",
         default="auto",
         show_default=True,
-        shell_complete=_complete_weights,
+        shell_complete=complete_weights,
         help="auto (released if they are in the cache, else embedded), embedded, released, "
         "released:NAME, or a file.",
     )(function)

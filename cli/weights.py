@@ -17,7 +17,7 @@ from coloria.released import RELEASED, Released, names, released
 if TYPE_CHECKING:
     from coloria.fetch import Progress
 
-__all__ = ["weights"]
+__all__ = ["progress_bar", "weights"]
 
 
 def _complete(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
@@ -98,7 +98,7 @@ def download(names: tuple[str, ...], url: str | None, sha256: str | None) -> Non
         raise OptionError("--url and --sha256 are for one file; give one NAME")
 
     def one(name: str) -> None:
-        with _progress(name) as progress:
+        with progress_bar(name) as progress:
             urls = [url] if url else None
             path = store.download(name, progress=progress, urls=urls, sha256=sha256)
         if not released(name).sha256:
@@ -184,7 +184,7 @@ def _say(text: str) -> None:
 
 
 @contextmanager
-def _progress(name: str) -> Iterator[Progress | None]:
+def progress_bar(name: str) -> Iterator[Progress | None]:
     """A progress bar on stderr, if that is a terminal."""
     if not sys.stderr.isatty():
         yield None

@@ -93,6 +93,7 @@ OPTIONS = {
         "--json",
         "--csv",
         "--report",
+        "--download",
         "--fresh",
     },
     "export": {

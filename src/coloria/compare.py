@@ -135,9 +135,9 @@ def page(sheet: Sequence[Cell]) -> str:
     before = _data(gray)
     figures = "".join(
         f'<figure><div class="pair"><img src="{before}" alt="the photograph in grey">'
-        f'<img class="after" src="{_data(cell.image)}" alt="{escape(cell.label)}">'
-        f'<input type="range" min="0" max="100" value="50" '
-        f'aria-label="how much of {escape(cell.label)} is shown"></div>'
+        f'<img class="after" src="{_data(cell.image)}" alt="{escape(cell.label)}"></div>'
+        f'<input type="range" min="0" max="100" value="50" step="0.5" '
+        f'aria-label="how much of {escape(cell.label)} is shown">'
         f"<figcaption>{escape(cell.label)}</figcaption></figure>"
         for cell in results
     )

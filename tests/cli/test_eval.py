@@ -61,6 +61,12 @@ def test_left_out_ones_are_named_and_the_exit_code_is_1(folder: Path) -> None:
         (["--pred", "x", "--model", "artistic"], "not several"),
         (["--data", "nowhere"], "is none"),
         (["--gpus", "64"], "GPUs"),
+        (["--all", "--model", "artistic"], "not both"),
+        (["--all", "--weights", "released:stable"], "no model has weights"),
+        (["--report", f"{__file__}/report.html"], "cannot be written"),
+        (["--size", "0"], "--size"),
+        (["--seed", "-1"], "--seed"),
+        (["--save-images", f"{__file__}/kept"], "cannot be made"),
     ],
 )
 def test_wrong_use_is_told(
@@ -80,6 +86,67 @@ def test_the_measures_are_listed() -> None:
     result = run("eval", "--list")
     assert "ciede2000:" in result.stdout
     assert "needs the extra eval" in result.stdout
+
+
+@pytest.fixture
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty cache of PyTorch's."""
+    monkeypatch.setattr("torch.hub._hub_dir", str(tmp_path / "hub"))
+    monkeypatch.delenv("COLORIA_OFFLINE", raising=False)
+    return tmp_path / "hub" / "checkpoints"
+
+
+def test_networks_that_are_missing_are_all_named_before_the_run(folder: Path, hub: Path) -> None:
+    result = run("eval", "--data", str(folder), "--metric", "lpips", "--metric", "fid")
+    assert result.exit_code == 1
+    for name in ("lpips", "fid"):
+        assert f"coloria eval --metric {name} --download" in result.stderr
+    assert result.stdout == ""
+
+
+def test_networks_are_fetched_when_asked_for(
+    folder: Path, hub: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The transfer itself is tested against a real server, see the tests of coloria.fetch."""
+    import torch
+    from torchvision.models import alexnet
+
+    from coloria.metrics import networks
+    from coloria.metrics.lpips import alexnet as remembered
+
+    remembered.cache_clear()
+    for path in folder.glob("*.png"):  # AlexNet wants 63 pixels
+        Image.open(path).resize((80, 72)).save(path)
+    asked = []
+
+    def fetch(urls: list[str], target: Path, progress: object = None) -> str:
+        asked.extend(urls)
+        torch.save(alexnet().state_dict(), target)
+        return networks.ALEXNET.begins + "0" * 56
+
+    monkeypatch.setattr(networks, "fetch", fetch)
+    words = ("eval", "--data", str(folder), "--metric", "lpips", "--download", "--json", "-")
+    for _ in range(2):
+        result = run(*words)
+        assert result.exit_code == 0, result.output
+    assert asked == [networks.ALEXNET.url]
+    grey = json.loads(result.stdout)["rows"][0]["measures"]["lpips"]["all"]
+    assert grey["mean"] > 0
+
+
+def test_two_choices_of_weights_are_two_rows(folder: Path) -> None:
+    result = run("eval", "--data", str(folder), "-w", "auto", "-w", "embedded", "--json", "-")
+    assert result.exit_code == 0, result.output
+    rows = json.loads(result.stdout)["rows"]
+    assert [row["name"] for row in rows[3:]] == ["artistic", "artistic (embedded)"]
+    assert rows[3]["measures"] == rows[4]["measures"]
+
+
+def test_colourfulness_is_told_as_a_share_of_the_originals(folder: Path) -> None:
+    result = run("eval", "--data", str(folder), "--metric", "cf")
+    assert "of original" in result.stdout
+    lines = [line.split() for line in result.stdout.splitlines()]
+    assert next(line for line in lines if line[:1] == ["original"])[-1] == "100%"
 
 
 def test_compare_makes_a_labelled_sheet(folder: Path, tmp_path: Path) -> None:

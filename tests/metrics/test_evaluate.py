@@ -10,7 +10,9 @@ import signal
 import subprocess
 import sys
 import time
+from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -18,10 +20,11 @@ from PIL import Image
 from skimage import color
 
 import coloria
-from coloria.errors import OptionError, UnknownNameError, WeightsMissingError
+from coloria.errors import ColoriaError, OptionError, UnknownNameError, WeightsMissingError
 from coloria.metrics import baselines, photographs
-from coloria.metrics.evaluate import evaluate
+from coloria.metrics.evaluate import Work, evaluate, measure, shared_out
 from coloria.metrics.journal import Journal
+from coloria.metrics.plots import history, ticks
 from coloria.metrics.report import heat_map, report
 from coloria.metrics.rows import FolderRow, ModelRow
 
@@ -117,6 +120,142 @@ def test_the_bundled_photographs_carry_their_credits() -> None:
     for words in credits.values():
         assert any(licence in words for licence in ("CC0", "CC BY", "Public Domain"))
         assert "http" in words
+
+
+def test_colourfulness_of_the_photographs_is_there_to_compare_with(folder: Path) -> None:
+    from coloria.metrics.colorfulness import colorfulness
+
+    result = evaluate(data=folder, group_by="part", metrics=["cf", "ciede2000"])
+    own = [float(colorfulness(picture(i))) for i in range(5)]
+    assert result.original.figures == {"colorfulness": pytest.approx(own)}
+    made = result.summary(result.rows[-1], "colorfulness", "odd")
+    assert made.share == pytest.approx(made.mean / np.mean([own[1], own[3]]))
+    assert result.summary(result.original, "colorfulness").share == 1
+    assert result.summary(result.rows[-1], "ciede2000").share is None
+    whole = json.loads(result.to_json())["original"]["colorfulness"]["all"]
+    assert whole["mean"] == pytest.approx(np.mean(own))
+
+
+@pytest.fixture
+def extractors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """Feature networks that other processes can import, too."""
+    (tmp_path / "extractors_of_a_test.py").write_text(
+        "import os, signal\n"
+        "def mean_color(pictures): return pictures.double().mean(dim=(2, 3))\n"
+        "def dies(pictures): os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    return import_module("extractors_of_a_test")
+
+
+@pytest.mark.slow
+def test_shared_out_over_processes_the_figures_are_the_same(
+    folder: Path, extractors: ModuleType
+) -> None:
+    """What --gpus does, with processor cores in place of GPUs: every measure, and one of a set."""
+    options = {"fid": {"extractor": extractors.mean_color, "name": "mean colours"}}
+    work = Work(("ciede2000", "colorfulness", "delta-colorfulness", "fid"), options=options)
+    row, found = ModelRow("artistic", "artistic", precision="fp32"), photographs.find(folder)
+    alone, sets = measure(row, found, work)
+    shared, merged = shared_out(row, found, work, ["cpu", "cpu"])
+    for one, other in zip(alone, shared, strict=True):
+        for name in work.pairwise:
+            assert other[name] == pytest.approx(one[name], rel=1e-4)
+    for name in work.of_set:
+        assert merged[name].compute() == pytest.approx(sets[name].compute(), rel=1e-3)
+
+
+@pytest.mark.slow
+def test_a_process_that_dies_is_told(folder: Path, extractors: ModuleType) -> None:
+    options = {"fid": {"extractor": extractors.dies, "name": "nothing"}}
+    with pytest.raises(ColoriaError, match="ended unexpectedly"):
+        shared_out(
+            ModelRow("artistic", "artistic"),
+            photographs.find(folder),
+            Work(("fid",), options=options),
+            ["cpu", "cpu"],
+        )
+
+
+def test_rows_of_one_name_are_told_apart(folder: Path, tmp_path: Path) -> None:
+    made = results_of(folder, tmp_path / "grey")
+    result = evaluate(pred=made, truth=folder)
+    assert [row.name for row in result.rows][-1] == "grey (2)"
+
+
+def test_two_files_of_one_stem_are_two_photographs(folder: Path, tmp_path: Path) -> None:
+    Image.fromarray(picture(9)).save(folder / "p0.jpg")
+    (tmp_path / "data.csv").write_text(
+        "file,part\np0.jpg,odd\np0.png,even\np1,odd\np2.png,even\np3.png,odd\np4.png,even\n"
+    )
+    result = evaluate(data=folder, metrics=["dE00"], group_by="part", save_images=tmp_path / "k")
+    assert [(p.name, p.group) for p in result.photographs][:3] == [
+        ("p0.jpg", "odd"),
+        ("p0.png", "even"),
+        ("p1", "odd"),
+    ]
+    assert len(list((tmp_path / "k" / "artistic").iterdir())) == 6
+
+
+def test_photographs_too_small_for_a_measure_are_left_out(folder: Path) -> None:
+    Image.fromarray(picture(0)[:10]).save(folder / "p0.png")
+    result = evaluate(data=folder, metrics=["ssim", "dE00"])
+    assert len(result.photographs) == 4
+    assert "SSIM wants at least 11 pixels" in result.left_out["p0"]
+
+
+def test_photographs_without_colour_do_not_divide_by_zero(folder: Path) -> None:
+    for path in list(folder.glob("*.png"))[:4]:
+        Image.open(path).convert("L").save(path)
+    result = evaluate(data=folder, metrics=["dE00"])
+    found = result.summary(result.rows[-1], "ciede2000")
+    assert found.change is not None
+    assert found.change_low is None
+
+
+def test_smallest_sides_are_those_of_the_measures() -> None:
+    from coloria.metrics import get, lpips, pairs
+
+    assert get("ssim").smallest == pairs.SSIM_WINDOW
+    assert get("lpips").smallest == lpips.MINIMUM
+
+
+def test_folders_that_are_no_good_for_results(folder: Path) -> None:
+    with pytest.raises(OptionError, match="lies among the photographs"):
+        evaluate(data=folder, save_images=folder / "kept")
+    with pytest.raises(OptionError, match="cannot be made"):
+        evaluate(data=folder, save_images=folder.with_name("data.csv") / "kept")
+    assert not (folder / "kept").exists()
+
+
+def test_a_table_that_is_no_text_is_told(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "data.csv").write_bytes(b"\xff\xfe\x00,part\n")
+    with pytest.raises(OptionError, match="CSV in UTF-8"):
+        evaluate(data=folder, group_by="part")
+
+
+def test_a_journal_that_cannot_be_kept_is_told_and_the_work_is_done(
+    folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    result = evaluate(data=folder, metrics=["dE00"], journal=folder / "p0.png" / "kept.jsonl")
+    assert len(result.rows[-1].figures["ciede2000"]) == 5
+    assert "begin anew" in caplog.text
+
+
+def test_ticks_are_round_and_inside() -> None:
+    assert ticks(0, 23.4) == [0, 5, 10, 15, 20]
+    assert ticks(0.812, 0.838, 5) == [0.815, 0.82, 0.825, 0.83, 0.835]
+    assert ticks(3, 3) == [3]
+
+
+def test_checkpoints_are_drawn_over_their_steps(folder: Path) -> None:
+    rows = [ModelRow(f"step {n}", "artistic", step=n) for n in (100, 2000, 300)]
+    result = evaluate(data=folder, rows=rows, metrics=["cf", "dE00"], limit=2)
+    svg = history(result)
+    assert "CIEDE2000" in svg
+    assert svg.count("<circle") == 3
+    assert svg.count("<polyline") == 1
+    assert history(evaluate(data=folder, limit=2)) == ""
 
 
 def test_groups(folder: Path) -> None:

@@ -60,7 +60,7 @@ def test_offline_is_respected(name, file, monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_a_wrong_download_leaves_nothing(hub: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fetch(urls, target):
+    def fetch(urls, target, progress=None):
         target.write_bytes(b"something else")
         return "00" * 32
 

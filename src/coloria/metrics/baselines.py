@@ -6,7 +6,7 @@ lightness of the grey picture can beat the oracle.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 
 import numpy as np
 import torch
@@ -45,7 +45,7 @@ def tinted(gray: Pixels, tint: Tint) -> Pixels:
     return _pixels(torch.cat([light, _plane(tint, light)]))
 
 
-def best_tint(truths: Sequence[Pixels]) -> Tint:
+def best_tint(truths: Iterable[Pixels]) -> Tint:
     """The tint that is nearest to all photographs, by descent on a grid of a* and b*."""
     pairs = [_sparse(truth) for truth in truths]
 

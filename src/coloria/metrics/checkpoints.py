@@ -43,7 +43,13 @@ def checkpoint_rows(
         raise CheckpointError(f"{run} has no checkpoint yet; let it train for a while")
     return [
         ModelRow(
-            f"step {name.lstrip('0') or '0'}", recipe.model, str(file), device, precision, options
+            f"step {name.lstrip('0') or '0'}",
+            recipe.model,
+            str(file),
+            device,
+            precision,
+            options,
+            int(name) if name.isdecimal() else None,
         )
         for name, file in sorted(files.items())
     ]

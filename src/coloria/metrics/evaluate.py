@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import math
 import platform
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from multiprocessing import get_context
@@ -20,7 +21,7 @@ from typing import Any
 import torch
 from PIL import Image
 
-from coloria.errors import DeviceError, OptionError
+from coloria.errors import ColoriaError, DeviceError, OptionError, WeightsMissingError
 from coloria.metrics import table
 from coloria.metrics.baselines import best_tint
 from coloria.metrics.journal import Journal, digest
@@ -35,7 +36,7 @@ from coloria.metrics.photographs import (
 )
 from coloria.metrics.results import Result, RowResult, picture_path
 from coloria.metrics.rows import FolderRow, ModelRow, Row, baselines, model_name
-from coloria.metrics.sets import SetMeasure
+from coloria.metrics.sets import Pixels, SetMeasure
 from coloria.models import registry
 from coloria.weightfile import atomic
 
@@ -125,8 +126,7 @@ def evaluate(
     """
     names = tuple(dict.fromkeys(table.get(m).name for m in _listed(metrics)))
     work = Work(names, size, _path(journal), _path(save_images), options or {})
-    for name in names:  # what is missing is said before the work begins
-        table.get(name).check(**work.options.get(name, {}))
+    _check(work)  # what is missing is said before the work begins
     if bool(pred) != bool(truth):
         raise OptionError("give both pred and truth: results and their photographs")
     if gpus and gpus > torch.cuda.device_count():
@@ -144,14 +144,19 @@ def evaluate(
             )
             for name in dict.fromkeys(registry.get(model).name for model in _listed(models))
         ]
-    found, unreadable = readable(found, size)
+    if work.save:
+        _make_folder(work.save, folder)
+    smallest = [(table.get(name).title, table.get(name).smallest) for name in work.pairwise]
+    found, unreadable = readable(found, size, smallest)
     left_out |= unreadable
     if not found:
         raise OptionError(f"nothing can be measured: {'; '.join(left_out.values())}")
     if group_by:
         found = grouped(found, folder, group_by)
-    tint = best_tint([pixels(p.truth, size) for p in found])
+    original = RowResult("original", is_baseline=True)
+    tint = best_tint(_truths(found, work, original))
     wanted = [*baselines(tint), *wanted]
+    _tell_apart(wanted)
     devices = [f"cuda:{i}" for i in range(gpus)]
     results = [_measured(row, found, work, devices, advance) for row in wanted]
     settings = {
@@ -168,12 +173,57 @@ def evaluate(
         "when": datetime.now(UTC).date().isoformat(),
     }
     result = Result(found, list(names), [row for row, _ in results], left_out, settings)
+    result.original = original
     result.titles = results[-1][1]
     if work.save:
         from coloria.metrics.report import index_page
 
         index_page(result, work.save)
     return result
+
+
+def _make_folder(path: Path, data: Path) -> None:
+    """Makes the folder of the results, which is none of the photographs'."""
+    if path.resolve().is_relative_to(data.resolve()):
+        raise OptionError(f"{path} lies among the photographs of {data}; name another folder")
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OptionError(f"{path} cannot be made: {error.strerror or error}") from error
+
+
+def _tell_apart(rows: Sequence[Row]) -> None:
+    """Numbers rows of one name: their figures, and the folders of their pictures, are apart."""
+    seen: set[str] = set()
+    for row in rows:
+        name, number = row.name, 2
+        while row.name in seen:
+            row.name, number = f"{name} ({number})", number + 1
+        seen.add(row.name)
+
+
+def _check(work: Work) -> None:
+    """Refuses what would fail later; all networks that are missing are named at once."""
+    missing = []
+    for name in work.measures:
+        try:
+            table.get(name).check(**work.options.get(name, {}))
+        except WeightsMissingError as error:
+            missing.append(str(error))
+    if missing:
+        raise WeightsMissingError("\n".join(missing))
+
+
+def _truths(photographs: Sequence[Photograph], work: Work, original: RowResult) -> Iterator[Pixels]:
+    """The photographs one by one; what is measured of one picture is noted of them, too."""
+    alone = [name for name in work.pairwise if table.get(name).scope == "picture"]
+    functions = {name: _function(name, work) for name in alone}
+    original.figures = {name: [] for name in alone}
+    for photograph in photographs:
+        truth = pixels(photograph.truth, work.size)
+        for name, function in functions.items():
+            original.figures[name].append(function(truth, truth))
+        yield truth
 
 
 def _listed(names: Iterable[str] | str) -> list[str]:
@@ -197,23 +247,31 @@ def _measured(
 ) -> tuple[RowResult, dict[str, str]]:
     """One row on all photographs, and the titles of its measures of a set."""
     if devices and isinstance(row, ModelRow):
-        figures, sets = _shared_out(row, photographs, work, devices)
+        figures, sets = shared_out(row, photographs, work, devices)
+        if advance:
+            advance(row.name, len(photographs), len(photographs))
     else:
         figures, sets = measure(row, photographs, work, advance)
-    result = RowResult(row.name, row.is_baseline)
+    result = RowResult(row.name, row.is_baseline, step=row.step)
     result.figures = {name: [one[name] for one in figures] for name in work.pairwise}
     result.seconds = [one["seconds"] for one in figures]
     result.of_set = {name: each.compute() for name, each in sets.items()}
     return result, {name: each.title for name, each in sets.items()}
 
 
-def _shared_out(
+def shared_out(
     row: ModelRow, photographs: Sequence[Photograph], work: Work, devices: Sequence[str]
 ) -> tuple[list[dict[str, float]], dict[str, SetMeasure]]:
-    """Every device measures every n-th photograph in a process of its own."""
+    """:func:`measure`, every n-th photograph in a process of its own for each device.
+
+    Raises:
+        ColoriaError: A process was killed, for want of memory perhaps.
+    """
     model, weights, _, precision = row.load_as
     count = len(devices)
-    with ProcessPoolExecutor(count, mp_context=get_context("spawn")) as pool:
+    threads = max(1, torch.get_num_threads() // count)
+    context = get_context("spawn")  # CUDA cannot be used in a forked process
+    with ProcessPoolExecutor(count, context, torch.set_num_threads, (threads,)) as pool:
         parts = [
             pool.submit(
                 measure,
@@ -223,7 +281,13 @@ def _shared_out(
             )
             for i, device in enumerate(devices)
         ]
-        done = [part.result() for part in parts]
+        try:
+            done = [part.result() for part in parts]
+        except BrokenProcessPool as error:
+            raise ColoriaError(
+                "a process that measured ended unexpectedly, for want of memory perhaps; what was "
+                "measured is kept: the same command goes on"
+            ) from error
     figures = [done[i % count][0][i // count] for i in range(len(photographs))]
     sets = done[0][1]
     for _, more in done[1:]:

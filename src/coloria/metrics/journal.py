@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 __all__ = ["Journal", "digest"]
+
+_log = logging.getLogger("coloria.metrics")
 
 
 def digest(*parts: object) -> str:
@@ -37,16 +40,19 @@ class Journal:
     def __init__(self, path: Path | None) -> None:
         self.path = path
         self.known: dict[str, dict[str, float]] = {}
-        if path and path.is_file():
-            for line in path.read_text(encoding="utf-8").splitlines():
-                self._learn(line)
+        try:
+            if path and path.is_file():
+                for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+                    self._learn(line)
+        except OSError as error:
+            _log.warning("%s cannot be read (%s): all is measured anew", path, error.strerror)
 
     def _learn(self, line: str) -> None:
         try:
             entry: dict[str, Any] = json.loads(line)
-        except json.JSONDecodeError:
+            self.known.setdefault(entry["key"], {}).update(entry["figures"])
+        except (ValueError, TypeError, KeyError):  # cut off, or not ours
             return
-        self.known.setdefault(entry["key"], {}).update(entry["figures"])
 
     def find(self, key: str, wanted: set[str]) -> dict[str, float] | None:
         """The figures of that key if all that are wanted are there."""
@@ -58,11 +64,22 @@ class Journal:
         self.known.setdefault(key, {}).update(figures)
         if self.path is None:
             return
-        self.path.parent.mkdir(parents=True, exist_ok=True)
         line = "\n" + json.dumps({"key": key, "figures": dict(figures)}) + "\n"
-        # One write to a file opened for appending: lines of two processes do not mix.
-        file = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
         try:
-            os.write(file, line.encode())
+            self._append(self.path, line.encode())
+        except OSError as error:
+            _log.warning(
+                "%s cannot be written (%s): an interrupted evaluation will begin anew",
+                self.path,
+                error.strerror,
+            )
+            self.path = None
+
+    def _append(self, path: Path, line: bytes) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # One write to a file opened for appending: lines of two processes do not mix.
+        file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+        try:
+            os.write(file, line)
         finally:
             os.close(file)

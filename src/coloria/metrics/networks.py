@@ -13,11 +13,11 @@ from pathlib import Path
 import torch
 
 from coloria import cache
-from coloria.errors import HashMismatchError, OfflineError, WeightsMissingError
-from coloria.fetch import fetch
+from coloria.errors import DownloadError, HashMismatchError, OfflineError, WeightsMissingError
+from coloria.fetch import Progress, fetch
 from coloria.weightfile import read_state
 
-__all__ = ["ALEXNET", "INCEPTION", "Published", "locate"]
+__all__ = ["ALEXNET", "INCEPTION", "NETWORKS", "Published", "locate"]
 
 
 @dataclass(frozen=True)
@@ -27,6 +27,7 @@ class Published:
     title: str
     measure: str
     url: str
+    megabytes: int
 
     @property
     def name(self) -> str:
@@ -48,6 +49,7 @@ ALEXNET = Published(
     "AlexNet (ImageNet)",
     "LPIPS",
     "https://download.pytorch.org/models/alexnet-owt-7be5be79.pth",
+    244,
 )
 """torchvision's ``AlexNet_Weights.IMAGENET1K_V1``; the linear heads come with torchmetrics."""
 INCEPTION = Published(
@@ -55,16 +57,20 @@ INCEPTION = Published(
     "FID",
     "https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/"
     "weights-inception-2015-12-05-6726825d.pth",
+    96,
 )
 """The weights of the first FID, as torch-fidelity and pytorch-fid have them."""
+NETWORKS = {"lpips": ALEXNET, "fid": INCEPTION}
+"""By the names of their measures."""
 
 
-def locate(file: Published, download: bool = False) -> Path:
+def locate(file: Published, download: bool = False, progress: Progress | None = None) -> Path:
     """The file on this disk, known to hold tensors only.
 
     Args:
         file: Which.
         download: Fetch it if it is not there.
+        progress: Told of the download.
 
     Raises:
         WeightsMissingError: It is not there, and was not asked for.
@@ -74,24 +80,31 @@ def locate(file: Published, download: bool = False) -> Path:
     if not file.path.is_file():
         if not download:
             raise WeightsMissingError(
-                f"{file.measure} needs the weights of {file.title}; {file.path} is not there: put "
-                f"the file from {file.url} there, or ask for it with --download "
-                "(download=True in Python)"
+                f"{file.measure} needs the weights of {file.title}, which are not here; fetch them "
+                f"({file.megabytes} MB) with 'coloria eval --metric {file.measure.lower()} "
+                f"--download' (download=True in Python), or put the file from {file.url} at "
+                f"{file.path}"
             )
-        _fetch(file)
+        _fetch(file, progress)
     read_state(file.path)
     return file.path
 
 
-def _fetch(file: Published) -> None:
+def _fetch(file: Published, progress: Progress | None) -> None:
     if cache.offline():
         raise OfflineError(
             f"{file.measure} needs the weights of {file.title}, which are not here, and "
             "COLORIA_OFFLINE switches the network off"
         )
-    file.path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        file.path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DownloadError(
+            f"the folder {file.path.parent} cannot be made ({error.strerror or error}); let "
+            "TORCH_HOME name one that can be written to"
+        ) from error
     arrived = file.path.with_name(file.name + ".unverified")
-    digest = fetch([file.url], arrived)
+    digest = fetch([file.url], arrived, progress=progress)
     if not digest.startswith(file.begins):
         arrived.unlink()
         raise HashMismatchError(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import random
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
@@ -25,7 +26,7 @@ class Photograph:
     """One colour photograph, and perhaps somebody's result for it."""
 
     name: str
-    """Its path inside the folder, without the suffix."""
+    """Its path inside the folder, without the suffix where no other has the same."""
     truth: Path
     prediction: Path | None = None
     group: str = ""
@@ -47,7 +48,12 @@ def in_folder(folder: Path) -> dict[str, Path]:
     paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
     if not paths:
         raise OptionError(f"there is no picture in {folder}; known are: {', '.join(SUFFIXES)}")
-    return {p.relative_to(folder).with_suffix("").as_posix(): p for p in paths}
+    names = {p: p.relative_to(folder) for p in paths}
+    stems = Counter(name.with_suffix("") for name in names.values())
+    return {  # a.jpg and a.png keep their suffixes
+        (name.with_suffix("") if stems[name.with_suffix("")] == 1 else name).as_posix(): path
+        for path, name in names.items()
+    }
 
 
 def find(data: Path, limit: int | None = None, seed: int = 0) -> list[Photograph]:
@@ -126,14 +132,22 @@ def _table(data: Path) -> Path:
 
 
 def _groups(path: Path, column: str) -> Iterator[tuple[str, str]]:
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        rows = csv.DictReader(file)
-        columns = list(rows.fieldnames or [])
-        if column not in columns:
-            raise OptionError(f"{path} has no column {column!r}; it has: {', '.join(columns)}")
-        name = "file" if "file" in columns else columns[0]
-        for row in rows:
-            yield Path(row[name] or "").with_suffix("").as_posix(), row[column] or ""
+    """Name and group of each row; a name with and without its suffix."""
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            rows = csv.DictReader(file)
+            columns = list(rows.fieldnames or [])
+            if column not in columns:
+                raise OptionError(
+                    f"{path} has no column {column!r}; it has: {', '.join(columns) or 'none'}"
+                )
+            name = "file" if "file" in columns else columns[0]
+            for row in rows:
+                file_name, group = Path(row[name] or ""), row[column] or ""
+                yield file_name.with_suffix("").as_posix(), group
+                yield file_name.as_posix(), group
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise OptionError(f"{path} cannot be read as CSV in UTF-8: {error}") from error
 
 
 def pixels(path: Path, size: int | None = None) -> Pixels:
@@ -160,9 +174,16 @@ def gray_of(truth: Pixels) -> Pixels:
 
 
 def readable(
-    photographs: Sequence[Photograph], size: int | None
+    photographs: Sequence[Photograph],
+    size: int | None,
+    smallest: Sequence[tuple[str, int]] = (),
 ) -> tuple[list[Photograph], dict[str, str]]:
     """Those that can be read and, where there are results, are as large as their truths.
+
+    Args:
+        photographs: Which ones.
+        size: As :func:`pixels` takes it.
+        smallest: Names of measures, and the shortest side that they want.
 
     Returns:
         Them, and what is wrong with the others, by name.
@@ -170,14 +191,20 @@ def readable(
     wrong: dict[str, str] = {}
     for photograph in photographs:
         try:
-            _check(photograph, size)
+            _check(photograph, size, smallest)
         except ColoriaError as error:
             wrong[photograph.name] = str(error)
     return [p for p in photographs if p.name not in wrong], wrong
 
 
-def _check(photograph: Photograph, size: int | None) -> None:
+def _check(photograph: Photograph, size: int | None, smallest: Sequence[tuple[str, int]]) -> None:
     truth = pixels(photograph.truth, size)
+    for title, side in smallest:
+        if min(truth.shape[:2]) < side:
+            raise PictureError(
+                f"{title} wants at least {side} pixels on each side; the photograph is "
+                f"{truth.shape[1]}x{truth.shape[0]}"
+            )
     if photograph.prediction is None:
         return
     made = pixels(photograph.prediction, size)

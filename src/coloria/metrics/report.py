@@ -19,7 +19,8 @@ from coloria.metrics import table
 from coloria.metrics.baselines import gray_picture
 from coloria.metrics.pairs import difference_map
 from coloria.metrics.photographs import Photograph, gray_of, pixels
-from coloria.metrics.results import Result, RowResult, picture_path
+from coloria.metrics.plots import distribution, history
+from coloria.metrics.results import Result, RowResult, Summary, picture_path
 from coloria.metrics.rows import Row
 from coloria.metrics.sets import Pixels
 from coloria.weightfile import atomic
@@ -27,7 +28,7 @@ from coloria.weightfile import atomic
 SHOWN = 4
 """Photographs shown as the best ones, and as the worst ones."""
 
-THUMBNAIL = 224
+THUMBNAIL = 288
 """Largest side of a picture in the report, pixels."""
 
 HEAT_LIMIT = 30.0
@@ -43,13 +44,12 @@ def tables(result: Result) -> str:
 
 
 def _table(result: Result, measure: str) -> str:
-    head = ("", "mean", "95 % interval", "median", "90th pct.", "against grey", "s a picture")
+    alone = measure in result.original.figures  # as colourfulness, of which grey has none
+    versus = "of the original" if alone else "against grey"
+    head = ("", "mean", "95 % interval", "median", "90th pct.", versus, "s a picture")
     rows = []
-    for row in result.rows:
+    for row in result.rows_of(measure):
         s = result.summary(row, measure)
-        change = ""
-        if s.change is not None and s.change_low is not None and s.change_high is not None:
-            change = f"{s.change:+.1%} ({s.change_low:+.1%} … {s.change_high:+.1%})"
         took = result.seconds(row)
         rows.append(
             (
@@ -58,11 +58,26 @@ def _table(result: Result, measure: str) -> str:
                 f"{s.low:.3f} … {s.high:.3f}",
                 f"{s.median:.3f}",
                 f"{s.p90:.3f}",
-                "" if row.name == "grey" else change,
+                "" if row.name == "grey" else _versus(s),
                 "" if row.is_baseline or math.isnan(took) else f"{took:.3f}",
             )
         )
-    return _html_table(result.title(measure), head, rows) + _by_group(result, measure)
+    whole = _html_table(result.title(measure), head, rows, _baselines(result))
+    return whole + _by_group(result, measure)
+
+
+def _baselines(result: Result) -> list[str]:
+    return [row.name for row in (*result.rows, result.original) if row.is_baseline]
+
+
+def _versus(s: Summary) -> str:
+    if s.share is not None:
+        return f"{s.share:.0%}"
+    if s.change is None:
+        return ""
+    if s.change_low is None or s.change_high is None:
+        return f"{s.change:+.1%}"
+    return f"{s.change:+.1%} ({s.change_low:+.1%} … {s.change_high:+.1%})"
 
 
 def _by_group(result: Result, measure: str) -> str:
@@ -72,9 +87,9 @@ def _by_group(result: Result, measure: str) -> str:
     head = ["", *(f"{group} ({count})" for group, count in counts.items())]
     rows = [
         [row.name, *(f"{result.summary(row, measure, g).mean:.3f}" for g in counts)]
-        for row in result.rows
+        for row in result.rows_of(measure)
     ]
-    return _html_table(f"{result.title(measure)}, mean by group", head, rows)
+    return _html_table(f"{result.title(measure)}, mean by group", head, rows, _baselines(result))
 
 
 def _set_table(result: Result) -> str:
@@ -83,15 +98,20 @@ def _set_table(result: Result) -> str:
         return ""
     head = ["", *(result.title(name) for name in names)]
     rows = [[row.name, *(f"{row.of_set[n]:.3f}" for n in names)] for row in result.rows]
-    return _html_table("Of the whole set", head, rows)
+    return _html_table("Of the whole set", head, rows, _baselines(result))
 
 
-def _html_table(caption: str, head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+def _html_table(
+    caption: str, head: Iterable[str], rows: Iterable[Iterable[str]], quiet: Iterable[str] = ()
+) -> str:
+    """A table; rows whose first cell is in `quiet` are not what was measured."""
+    shown = set(quiet)
     top = "".join(f'<th scope="col">{escape(cell)}</th>' for cell in head)
     body = ""
     for first, *others in rows:
         cells = "".join(f"<td>{escape(cell)}</td>" for cell in others)
-        body += f'<tr><th scope="row">{escape(first)}</th>{cells}</tr>'
+        kind = ' class="base"' if first in shown else ""
+        body += f'<tr{kind}><th scope="row">{escape(first)}</th>{cells}</tr>'
     return (
         f'<div class="wide"><table><caption>{escape(caption)}</caption>'
         f"<thead><tr>{top}</tr></thead><tbody>{body}</tbody></table></div>"
@@ -110,7 +130,8 @@ def report(result: Result, rows: Sequence[Row], path: Path) -> None:
     parts = {
         "facts": _facts(result),
         "tables": tables(result),
-        "plots": "".join(_plot(result, name) for name in result.pairwise),
+        "history": history(result),
+        "plots": "".join(distribution(result, name) for name in result.pairwise),
         "pictures": "".join(_pictures(result, row) for row in rows),
         "grid": _grid(result, rows),
         "legend": _legend(),
@@ -132,46 +153,6 @@ def _facts(result: Result) -> str:
         )
         text += f'<p class="bad">{len(result.left_out)} left out:</p><ul>{lines}</ul>'
     return text
-
-
-def _plot(result: Result, measure: str) -> str:
-    """The distribution over the photographs: a dot for each, a box from quartile to quartile."""
-    values = [np.asarray(row.figures[measure]) for row in result.rows]
-    finite = np.concatenate([v[np.isfinite(v)] for v in values] or [np.zeros(1)])
-    low, high = min(0.0, float(finite.min(initial=0))), float(finite.max(initial=0)) or 1.0
-    width, left, line = 720, 190, 34
-
-    def x(value: float) -> float:
-        return left + (width - left - 20) * (value - low) / (high - low)
-
-    marks = []
-    for i, (row, all_values) in enumerate(zip(result.rows, values, strict=True)):
-        y = 20 + i * line
-        some = all_values[np.isfinite(all_values)]
-        marks.append(
-            f'<text x="{left - 10}" y="{y + 5}" text-anchor="end">{escape(row.name)}</text>'
-        )
-        # Dots are spread by their index, so that equal ones are seen.
-        marks += [
-            f'<circle cx="{x(v):.1f}" cy="{y + (j * 7 % 15) - 7}" r="2"/>'
-            for j, v in enumerate(some)
-        ]
-        if len(some):
-            q1, middle, q3 = np.quantile(some, [0.25, 0.5, 0.75])
-            marks.append(
-                f'<rect x="{x(q1):.1f}" y="{y - 11}" width="{max(1.0, x(q3) - x(q1)):.1f}" '
-                f'height="22"/><line x1="{x(middle):.1f}" x2="{x(middle):.1f}" y1="{y - 11}" '
-                f'y2="{y + 11}"/>'
-            )
-    height = 20 + len(result.rows) * line
-    for value in np.linspace(low, high, 6):
-        marks.append(f'<text class="tick" x="{x(value):.1f}" y="{height + 14}">{value:.4g}</text>')
-    name = escape(result.title(measure))
-    return (
-        f'<figure><figcaption>{name}, each photograph</figcaption><div class="wide">'
-        f'<svg viewBox="0 0 {width} {height + 20}" role="img" aria-label="{name}">'
-        f"{''.join(marks)}</svg></div></figure>"
-    )
 
 
 def _pictures(result: Result, row: Row) -> str:

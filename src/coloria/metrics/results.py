@@ -44,6 +44,8 @@ class Summary:
     """Mean against that of grey, as a share; None where grey has 0."""
     change_low: float | None
     change_high: float | None
+    share: float | None
+    """Of the mean of the photographs themselves, where the measure is one of a single picture."""
 
 
 @dataclass
@@ -58,6 +60,8 @@ class RowResult:
     """Of each photograph, without reading and measuring; NaN where it is not known."""
     of_set: dict[str, float] = field(default_factory=dict)
     """Measures that only a set has."""
+    step: int | None = None
+    """Of the training, where the row is a checkpoint."""
 
 
 @dataclass
@@ -72,6 +76,8 @@ class Result:
     settings: dict[str, Any]
     titles: dict[str, str] = field(default_factory=dict)
     """Of measures whose title depends on a network."""
+    original: RowResult = field(default_factory=lambda: RowResult("original", is_baseline=True))
+    """The photographs themselves, by the measures of a single picture: colourfulness."""
 
     @property
     def pairwise(self) -> list[str]:
@@ -99,10 +105,19 @@ class Result:
         grey = np.asarray(self.rows[0].figures[measure])[chosen]
         change: list[float | None] = [None] * 3
         if self.rows[0].name == "grey" and grey.mean() and np.isfinite(grey).all():
-            shares = means / _resampled(grey, self.settings["seed"]) - 1
-            change = [float(values.mean() / grey.mean() - 1), *_interval(shares)]
-        middle, p90 = (float(np.quantile(values, share)) for share in (0.5, 0.9))
-        return Summary(float(values.mean()), low, high, middle, p90, *change)
+            change[0] = float(values.mean() / grey.mean() - 1)
+            greys = _resampled(grey, self.settings["seed"])
+            if greys.all():  # not where a few photographs without colour are among a few
+                change[1:] = _interval(means / greys - 1)
+        true = np.asarray(self.original.figures.get(measure, ()))
+        share = float(values.mean() / m) if true.size and (m := true[chosen].mean()) else None
+        middle, p90 = (float(np.quantile(values, at)) for at in (0.5, 0.9))
+        shares = (change[0], change[1], change[2], share)
+        return Summary(float(values.mean()), low, high, middle, p90, *shares)
+
+    def rows_of(self, measure: str) -> list[RowResult]:
+        """The rows of a table: those of all, and the photographs themselves where they have one."""
+        return self.rows + [self.original] * (measure in self.original.figures)
 
     def _chosen(self, group: str) -> NDArray[np.bool_]:
         return np.array([group in (ALL, p.group) for p in self.photographs])
@@ -117,6 +132,10 @@ class Result:
             "settings": self.settings,
             "photographs": len(self.photographs),
             "left_out": self.left_out,
+            "original": {
+                name: {g: _plain(self.summary(self.original, name, g)) for g in self.groups}
+                for name in self.original.figures
+            },
             "rows": [
                 {
                     "name": row.name,

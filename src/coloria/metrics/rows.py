@@ -28,6 +28,8 @@ class Row:
     paint: Callable[[Pixels, Pixels], Pixels] | None = None
     """From grey (H, W) and truth (H, W, 3) to sRGB."""
     is_baseline: bool = True
+    step: int | None = None
+    """Of the training, where it is a checkpoint."""
 
     def color(self, photograph: Photograph, truth: Pixels, size: int | None) -> Pixels:
         """The result for a photograph: sRGB (H, W, 3) uint8 of its size."""
@@ -68,17 +70,20 @@ class ModelRow(Row):
         device: str = "auto",
         precision: str = "auto",
         options: dict[str, Any] | None = None,
+        step: int | None = None,
     ) -> None:
         self.load_as = (model, weights, device, precision)
         self.options = options or {}
-        super().__init__(name, self._key(), is_baseline=False)
+        super().__init__(name, self._key(), is_baseline=False, step=step)
 
     def _key(self) -> str:
         from coloria import weights
+        from coloria.device import pick_device, pick_precision
 
-        model, choice, _, precision = self.load_as
-        path = weights.find(model, choice).path
-        return digest(model, path, precision, self.options)
+        model, choice, name, precision = self.load_as
+        path, device = weights.find(model, choice).path, pick_device(name)
+        dtype = pick_precision(precision, device)
+        return digest(model, path, device.type, str(dtype), self.options)
 
     @cached_property
     def colorizer(self) -> Colorizer:

@@ -47,6 +47,8 @@ class Measure:
     """The optional dependencies it needs."""
     needs: tuple[str, ...] = ()
     """Packages of that extra which must be importable."""
+    smallest: int = 1
+    """Shortest side of a picture that it can measure, in pixels."""
     checker: str | None = None
     """``module:name`` of what else must hold before any work, such as weights being there."""
 
@@ -179,6 +181,7 @@ MEASURES: dict[str, Measure] = {
             "structural similarity with Wang's settings, mean of the three channels; 1 is equal",
             extra="eval",
             needs=("torchmetrics",),
+            smallest=11,
         ),
         Measure(
             "lpips",
@@ -190,6 +193,7 @@ MEASURES: dict[str, Measure] = {
             "perceptual distance of the features of AlexNet, version 0.1; 0 is equal",
             extra="eval",
             needs=("torchmetrics",),
+            smallest=63,
             checker="coloria.metrics.lpips:check",
         ),
         Measure(
