@@ -123,6 +123,7 @@ OPTIONS = {
         "--port",
         "--workers",
         "--threads",
+        "--worker-mb",
         "--device",
         "--precision",
         "--models",
