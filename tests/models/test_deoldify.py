@@ -12,10 +12,9 @@ from fill import fill
 from torch import nn
 
 from coloria.errors import WeightsFormatError, WeightsMismatchError
-from coloria.models import deoldify
+from coloria.models import deoldify, layers
 from coloria.models.deoldify import LITE0, Critic, DeOldify
 from coloria.models.fold import fold_batch_norms, fold_weight_norms
-from coloria.models import layers
 from coloria.models.layers import SelfAttention, SpectralConv2d, WeightNormConv2d
 from coloria.models.unet import UNetConfig
 from coloria.weightfile import Card, read_state, write_state

@@ -33,7 +33,8 @@ def test_a_picture_that_needs_too_much_memory_fails_alone(tmp_path):
     orders = [order(tmp_path, "large.png", 1024), order(tmp_path, "deep.tif", 64)]
     command = [sys.executable, "-m", "coloria.web.worker", "cpu", "fp32", str(LEAST_MB * 10**6)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as worker:
-        assert worker.stdin and worker.stdout
+        assert worker.stdin
+        assert worker.stdout
 
         def ask(message):
             worker.stdin.write(message.model_dump_json().encode() + b"\n")
