@@ -11,11 +11,12 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable
+from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from coloria.errors import OutOfMemoryError
 from coloria.web.errors import problem_of
-from coloria.web.orders import ORDER, Answer, Done, Failed, Load, Order, Progress, Render
+from coloria.web.orders import ORDER, Answer, Color, Done, Failed, Load, Order, Progress, Render
 
 if TYPE_CHECKING:
     from coloria.colorizer import Colorizer
@@ -71,7 +72,8 @@ class Studio:
         except Exception as error:
             name = "" if isinstance(order, Load) else order.name
             problem = problem_of(error, name)
-            if problem.code == "internal" or isinstance(order, Load):
+            deleted = isinstance(order, Color) and not Path(order.stem).parent.exists()
+            if isinstance(order, Load) or (problem.code == "internal" and not deleted):
                 traceback.print_exc()
             return Failed(problem=problem)
 
