@@ -42,6 +42,8 @@ class Figures:
     health: list[float] = field(default_factory=list)
     memory: list[tuple[int, float, float]] = field(default_factory=list)
     """Pictures done, megabytes of the server, megabytes of its workers."""
+    peak: float = 0
+    """Most megabytes that a worker ever had."""
     pictures: int = 0
     waits: Counter[int] = field(default_factory=Counter)
     """Refusals with Retry-After, by status."""
@@ -183,15 +185,16 @@ def watch_memory(pid: int, figures: Figures, stop: threading.Event) -> None:
         children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
         workers = sum(resident_mb(int(child)) for child in children)
         figures.memory.append((figures.pictures, resident_mb(pid), workers))
+        figures.peak = max([figures.peak, *(resident_mb(int(c), "VmHWM") for c in children)])
 
 
-def resident_mb(pid: int) -> float:
-    """Megabytes of a process in memory; 0 for one that has just ended."""
+def resident_mb(pid: int, key: str = "VmRSS") -> float:
+    """Megabytes of a process in memory, now or at most; 0 for one that has just ended."""
     try:
         status = Path(f"/proc/{pid}/status").read_text()
     except OSError:
         return 0.0
-    found = re.search(r"VmRSS:\s+(\d+) kB", status)
+    found = re.search(rf"{key}:\s+(\d+) kB", status)
     return int(found[1]) / 1000 if found else 0.0
 
 
@@ -219,6 +222,7 @@ def report(
         for name, column in (("server", 1), ("workers", 2)):
             slope = np.polyfit([m[0] for m in warm], [m[column] for m in warm], 1)[0] * 1000
             print(f"{name:22}{warm[0][column]:8.0f}{warm[-1][column]:8.0f}{slope:30.1f}")
+    print(f"{'most of one worker':22}{figures.peak:8.0f}")
     for line in figures.lost:
         print(f"LOST: {line}")
 

@@ -16,6 +16,7 @@ FLAGS: dict[str, tuple[str, str]] = {
     "port": ("8000", "Port to listen on; 0 takes any free one."),
     "workers": ("1", "Processes that colour pictures."),
     "threads": ("processors / workers", "PyTorch's threads in each."),
+    "worker-mb": ("4000", "Most memory of each, in megabytes (on Linux, on the CPU)."),
     "device": ("auto", f"Where they run: {', '.join(options.DEVICES)}."),
     "precision": ("auto", f"How they multiply: {', '.join(options.PRECISIONS)}."),
     "models": ("all whose weights are there", "Names of those offered, with commas between."),

@@ -124,6 +124,7 @@ OPTIONS = {
         "--port",
         "--workers",
         "--threads",
+        "--worker-mb",
         "--device",
         "--precision",
         "--models",

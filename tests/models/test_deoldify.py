@@ -12,7 +12,7 @@ from fill import fill
 from torch import nn
 
 from coloria.errors import WeightsFormatError, WeightsMismatchError
-from coloria.models import deoldify
+from coloria.models import deoldify, layers
 from coloria.models.deoldify import LITE0, Critic, DeOldify
 from coloria.models.fold import fold_batch_norms, fold_weight_norms
 from coloria.models.layers import SelfAttention, SpectralConv2d, WeightNormConv2d
@@ -198,6 +198,24 @@ def test_attention_is_the_sum_over_queries() -> None:
     weights = torch.softmax(torch.einsum("bci,bcj->bij", q, k), dim=1)
     want = 0.5 * torch.einsum("bci,bij->bcj", v, weights).view_as(x) + x
     torch.testing.assert_close(attention(x), want)
+
+
+def test_attention_in_parts_is_the_same(monkeypatch) -> None:
+    attention = SelfAttention(16).eval()
+    attention.gamma.data.fill_(0.5)
+    x = torch.randn(2, 16, 7, 5)
+    want = attention(x)
+    calls = []
+    whole = layers.F.scaled_dot_product_attention
+
+    def counted(query, *rest, **options):
+        calls.append(query.shape[2])
+        return whole(query, *rest, **options)
+
+    monkeypatch.setattr(layers.F, "scaled_dot_product_attention", counted)
+    monkeypatch.setattr(layers, "SCORES", 2 * 35 * 10)
+    torch.testing.assert_close(attention(x), want)
+    assert calls == [10, 10, 10, 5]
 
 
 def test_batch_norms_fold_exactly_in_every_encoder() -> None:

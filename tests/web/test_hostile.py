@@ -247,6 +247,17 @@ def test_forms_that_are_none(client):
     problem(client.post(url, content=field + nothing_chosen, headers=given), 422, "no_files")
 
 
+def test_a_type_in_bytes_that_are_no_text(client):
+    given = {"Content-Type": b"\xff\xfe/\xff"}
+    problem(client.post("/upload", content=b"abc", headers=given), 415, "wrong_type")
+
+
+def test_made_up_methods_are_counted_as_one(client):
+    for number in range(3):
+        assert client.request(f"BREW{number}", "/test").status_code == 405
+    assert "BREW" not in client.get("/metrics").text
+
+
 def test_a_client_that_goes_away_leaves_nothing(site, desk):
     port = site[1].base_url.port
     before = folders(desk)
@@ -277,7 +288,7 @@ def test_paths_lead_nowhere(client):
 
 
 @pytest.mark.parametrize(
-    "host", ["evil.example", "evil.example:80", "127.0.0.1.evil.example", "a b", ""]
+    "host", ["evil.example", "evil.example:80", "127.0.0.1.evil.example", "a b", "", "[::1"]
 )
 def test_other_hosts_are_refused(client, host):
     response = client.get("/health", headers={"Host": host})
@@ -291,6 +302,7 @@ def test_other_hosts_are_refused(client, host):
     [
         {"Origin": "https://evil.example"},
         {"Origin": "null"},
+        {"Origin": "http://["},
         {"Sec-Fetch-Site": "cross-site"},
         {"Sec-Fetch-Site": "same-site"},
     ],

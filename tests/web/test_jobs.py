@@ -1,7 +1,9 @@
 """Workers that die or take too long, queues that are full, results that expire."""
 
+import contextlib
 import os
 import signal
+import socket
 import threading
 import time
 
@@ -175,6 +177,39 @@ def test_too_many_uploads_in_a_minute(site, client, monkeypatch):
     response = send(client, ("a.jpg", photo()))
     problem(response, 429, "too_many_requests")
     assert int(response.headers["retry-after"]) > 1
+
+
+def test_too_many_slow_uploads_at_once(site, client, desk):
+    head = b"POST /upload HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000\r\n"
+    head += b"Content-Type: multipart/form-data; boundary=B\r\n\r\n--B\r\n"
+    with contextlib.ExitStack() as stack:
+        for number in range(desk_module.RECEIVING):
+            place = ("127.0.0.1", client.base_url.port)
+            connection = stack.enter_context(socket.create_connection(place, timeout=WAIT_S))
+            connection.sendall(head)
+            until(lambda count=number + 1: desk.receiving.total() == count)
+        error = problem(send(client, ("a.jpg", photo())), 429, "too_many_requests")
+        assert "received at this moment" in error["message"]
+    until(lambda: not desk.receiving)
+    assert finished(client, send(client, ("a.jpg", photo())).json())["status"] == "done"
+
+
+def test_many_jobs_cancelled_at_once(client, desk):
+    views = [send(client, (f"{i}.jpg", photo(seed=i))).json() for i in range(12)]
+    statuses = []
+
+    def cancel(view):
+        statuses.append(client.delete(view["links"]["delete"]).status_code)
+
+    threads = [threading.Thread(target=cancel, args=(view,)) for view in views for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(WAIT_S)
+    assert sorted(statuses) == [204] * 12 + [410] * 24
+    until(lambda: not any((desk.store.run / view["id"]).exists() for view in views))
+    assert not any(view["id"] in desk.store.used for view in views)
+    assert finished(client, send(client, ("a.jpg", photo())).json())["status"] == "done"
 
 
 def test_too_many_renderings_in_a_minute(site, client, job, monkeypatch):

@@ -23,7 +23,7 @@ STYLES = {path.name: path.read_text("utf-8") for path in (HERE / "static").glob(
 EXAMPLES = HERE / "static" / "examples"
 ASSETS = HERE.parent / "assets"
 
-FRENCH_ONLY = re.compile(r"model\.\w+\.summary")
+FRENCH_ONLY = re.compile(r"model\.\w+\.summary|route\.\w+")
 """In English these lines are those of the registry."""
 
 OF_PICTURES = {
@@ -88,6 +88,14 @@ def test_every_model_is_explained(model, language):
     for part in ("how", "strengths", "weaknesses"):
         assert len(translate(language, f"model.{model}.{part}")) > 60
     assert language == "en" or translate(language, f"model.{model}.summary")
+
+
+def test_every_route_is_told_in_french(client):
+    """In English its own description is shown."""
+    paths = client.get("/api/v1/openapi.json").json()["paths"]
+    names = {route["summary"].lower() for path in paths.values() for route in path.values()}
+    told = {key.removeprefix("route.") for key in texts("fr") if key.startswith("route.")}
+    assert names == told
 
 
 @pytest.mark.parametrize("path", ["/", "/results"])

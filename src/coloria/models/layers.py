@@ -22,6 +22,10 @@ SPECTRAL_EPS = 1e-12
 SKIP_BN_BIAS = 1e-3
 """Start value of the bias of the BatchNorms on skips and on the encoder's output (fastai)."""
 
+SCORES = 1 << 26
+"""Attention scores held at a time on a CPU, where PyTorch holds all N x N of them: they would be
+4 GB, and as much again, for 1024 x 2048 pixels. The usual sizes lie far below."""
+
 
 class SpectralConv2d(nn.Module):
     """Convolution whose kernel, as a matrix (out, in * kh * kw), is divided by its largest
@@ -139,8 +143,21 @@ class SelfAttention(nn.Module):
         query, key, value = (
             conv(tokens).transpose(1, 2).unsqueeze(1) for conv in (self.key, self.query, self.value)
         )  # (B, 1, N, d)
-        mixed = F.scaled_dot_product_attention(query, key, value, scale=1.0)
+        mixed = _attend(query, key, value)
         return x + self.gamma * mixed.squeeze(1).transpose(1, 2).reshape_as(x)
+
+
+def _attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    """Softmax of query times key over the keys, times value, each (B, 1, N, d); in parts of the
+    queries where that saves memory, which changes nothing.
+    """
+    if query.device.type == "cpu" and not (torch.jit.is_tracing() or torch.compiler.is_compiling()):
+        rows = max(1, SCORES // (len(query) * query.shape[2]))
+        parts = query.split(rows, dim=2)
+        if len(parts) > 1:
+            mixed = [F.scaled_dot_product_attention(q, key, value, scale=1.0) for q in parts]
+            return torch.cat(mixed, dim=2)
+    return F.scaled_dot_product_attention(query, key, value, scale=1.0)
 
 
 class ShuffleUp(nn.Module):

@@ -156,6 +156,8 @@ async def _take(request: Request, body: AsyncIterator[bytes]) -> Job:
         with anyio.CancelScope(shield=True):
             await desk.forget(job_id)
         raise
+    finally:
+        desk.ended(who)
 
 
 @router.get("/jobs/{job}", responses=refusals(404, 410))

@@ -25,6 +25,9 @@ __all__ = ["Desk"]
 REMEMBERED = 10_000
 """Deleted jobs that are still known to have been there."""
 
+RECEIVING = 4
+"""Uploads of one client read at the same time: each has room set aside, and may be slow."""
+
 SWEEP_S = 1.0
 """Between two looks for what has expired."""
 
@@ -54,6 +57,8 @@ class Desk:
         self.jobs: dict[str, Job] = {}
         self.outcomes: Counter[str] = Counter()
         """Pictures by what became of them."""
+        self.receiving: Counter[str] = Counter()
+        """Uploads that are being read, by client."""
         self.stopping = False
         self._deleted: OrderedDict[str, None] = OrderedDict()
         self._background: set[asyncio.Task[None]] = set()
@@ -114,14 +119,28 @@ class Desk:
             )
 
     def begin(self, client: str, length: int | None) -> tuple[str, Path]:
-        """The id and the folder of an upload of so many bytes that is about to be read.
+        """The id and the folder of an upload of so many bytes that is about to be read; when it
+        has been, :meth:`ended` is to be called.
 
         Raises:
-            RefusedError: Too many are waiting, or there is no room.
+            RefusedError: Too many are waiting or being sent, or there is no room.
         """
         self.admit(client)
+        if self.receiving[client] >= RECEIVING:
+            raise RefusedError(
+                "too_many_requests",
+                f"{RECEIVING} uploads of yours are being received at this moment",
+                hint="send them one after the other",
+                retry_after=self.pool.seconds,
+            )
         job = new_id()
-        return job, self.store.make(job, length or most_bytes(self.settings))
+        folder = self.store.make(job, length or most_bytes(self.settings))
+        self.receiving[client] += 1
+        return job, folder
+
+    def ended(self, client: str) -> None:
+        """One of its uploads is no longer being read."""
+        self.receiving -= Counter([client])
 
     async def accept(self, job_id: str, client: str, form: Form) -> Job:
         """Makes a job of what was received, and puts its pictures in line.

@@ -151,7 +151,7 @@ def problem_of(error: Exception, file: str) -> Problem:
 def message_of(error: Exception) -> str:
     """One line, without the library's own options."""
     text = " ".join(str(error).split()) or "not enough memory"
-    return re.sub(r": raise max_pixels.*$", "", text)
+    return re.sub(r": (raise max_pixels|use a smaller render_size).*$", "", text)
 
 
 def install(app: FastAPI) -> None:

@@ -8,7 +8,7 @@ import re
 import secrets
 import time
 from collections.abc import Iterator
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect, Request
@@ -103,7 +103,7 @@ class Guard:
 
     def _check(self, headers: Headers, method: str) -> None:
         host = headers.get("host", "")
-        name = urlsplit(f"//{host}").hostname if re.fullmatch(r"[\w.:\[\]-]*", host) else None
+        name = _split(f"//{host}").hostname if re.fullmatch(r"[\w.:\[\]-]*", host) else None
         if self.hosts and name not in self.hosts:
             hint = "the operator can allow it with --hosts"
             raise RefusedError("bad_host", "the site is not known by this name", hint=hint)
@@ -122,7 +122,7 @@ class Guard:
         site = headers.get("sec-fetch-site")
         if site is not None:
             return site in ("same-origin", "none")
-        return origin is None or urlsplit(origin).netloc == host
+        return origin is None or _split(origin).netloc == host
 
     def _note(self, scope: Scope, answer: _Answer) -> None:
         seconds = time.perf_counter() - answer.begun
@@ -166,6 +166,14 @@ class _Answer:
         elif self.head:
             message = {**message, "body": b""}
         await self.send(message)
+
+
+def _split(url: str) -> SplitResult:
+    """The parts of an address that a client sent; empty where it is none."""
+    try:
+        return urlsplit(url)
+    except ValueError:
+        return SplitResult("", "", "", "", "")
 
 
 def _local_names(host: str) -> Iterator[str]:

@@ -16,6 +16,9 @@ TYPE = "text/plain; version=0.0.4; charset=utf-8"
 BUCKETS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 """Upper ends, in seconds, of the histogram of requests."""
 
+METHODS = ("DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT")
+"""Counted by name; clients can think up any other."""
+
 
 class Metrics:
     """Counts requests; asks the desk for the rest."""
@@ -29,6 +32,7 @@ class Metrics:
         """One request; `route` is the pattern, so that there are few of them. Streams of events,
         which last as long as people watch, have no seconds.
         """
+        method = method if method in METHODS else "other"
         self.requests[method, route, status] += 1
         if seconds is None:
             return

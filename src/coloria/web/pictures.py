@@ -131,7 +131,7 @@ def _shrunk(prediction: Prediction) -> Prediction:
 
 def _save_chroma(chroma: Chroma, path: Path) -> Written:
     box = chroma.box
-    with path.open("xb") as file:
+    with path.open("wb") as file:
         np.savez(file, rgb=chroma.rgb, box=[box.top, box.bottom, box.left, box.right])
     return _written(path, "application/octet-stream")
 

@@ -78,7 +78,7 @@ class Pool:
         threads = settings.threads or max(1, processors() // settings.workers)
         environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
         command = [sys.executable, "-P", "-m", "coloria.web.worker"]
-        command += [settings.device, settings.precision]
+        command += [settings.device, settings.precision, str(int(settings.worker_mb * 1e6))]
         self.workers = [Worker(command, environment) for _ in range(settings.workers)]
         self.colors: deque[Task] = deque()
         self.renders: deque[Task] = deque()

@@ -46,6 +46,8 @@ class Settings(BaseModel):
     """Processes that colour pictures."""
     threads: int | None = Field(default=None, ge=1)
     """PyTorch's threads in each; by default the processors are shared out."""
+    worker_mb: float = Field(default=4000, ge=1500)
+    """Most memory of each, in megabytes; Linux enforces it on workers that run on the CPU."""
     device: Annotated[str, AfterValidator(_device)] = "auto"
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     models: Words = ()

@@ -81,9 +81,10 @@ async def receive(
     """
     kind, options = parse_options_header(headers.get("content-type"))
     if kind != b"multipart/form-data":
+        came = kind.decode("latin-1")[:60] or "no type"
         raise RefusedError(
             "wrong_type",
-            f"wanted a form (multipart/form-data); got {kind.decode()[:60] or 'no type'!r}",
+            f"wanted a form (multipart/form-data); got {came!r}",
             hint="send the pictures as the field 'files'",
         )
     if not options.get(b"boundary"):
