@@ -215,7 +215,7 @@ def test_attention_in_parts_is_the_same(monkeypatch) -> None:
     monkeypatch.setattr(layers.F, "scaled_dot_product_attention", counted)
     monkeypatch.setattr(layers, "SCORES", 2 * 35 * 10)
     torch.testing.assert_close(attention(x), want)
-    assert calls == [10, 10, 10, 5]
+    assert calls == [9, 9, 9, 8]
 
 
 def test_batch_norms_fold_exactly_in_every_encoder() -> None:

@@ -151,13 +151,21 @@ def _attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     """Softmax of query times key over the keys, times value, each (B, 1, N, d); in parts of the
     queries where that saves memory, which changes nothing.
     """
-    if query.device.type == "cpu" and not (torch.jit.is_tracing() or torch.compiler.is_compiling()):
-        rows = max(1, SCORES // (len(query) * query.shape[2]))
-        parts = query.split(rows, dim=2)
-        if len(parts) > 1:
-            mixed = [F.scaled_dot_product_attention(q, key, value, scale=1.0) for q in parts]
+    if query.device.type == "cpu" and not _being_exported():
+        parts = -(-len(query) * query.shape[2] ** 2 // SCORES)
+        if parts > 1:
+            mixed = [
+                F.scaled_dot_product_attention(some, key, value, scale=1.0)
+                for some in query.chunk(parts, dim=2)
+            ]
             return torch.cat(mixed, dim=2)
     return F.scaled_dot_product_attention(query, key, value, scale=1.0)
+
+
+def _being_exported() -> bool:
+    """Whether a graph is recorded, which must fit every size."""
+    tracing = torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
+    return bool(tracing) or torch.compiler.is_compiling()
 
 
 class ShuffleUp(nn.Module):
