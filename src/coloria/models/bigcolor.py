@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from coloria.errors import OptionError
+from coloria.errors import OptionError, WeightsMismatchError
 from coloria.models.bigcolor_encoder import ACTIVATIONS, CONDITIONED, NORMS, Encoder, LiteEncoder
 from coloria.models.biggan import BLOCKS, SLOTS, Generator
 from coloria.models.biggan_layers import orthogonal_
@@ -24,6 +24,12 @@ from coloria.models.registry import Weights
 
 ENTRY = {64: 4, 32: 3, 16: 2, 8: 1, 1: 0}
 """The generator's block that a feature map of so many pixels a side (for 256) enters at."""
+
+MULTIPLE = {8: 32, 1: 64}
+"""What the encoder's halvings ask of a picture's sides, by `dim_f`; 16 for the others."""
+
+DEPTHS = {4: 64, 5: 16, 6: 8, 7: 1}
+"""`dim_f` by the number of the encoder's blocks; 32 has 5, too."""
 
 INITS: dict[str, Callable[[Tensor], Tensor] | None] = {
     "ortho": nn.init.orthogonal_,
@@ -107,7 +113,7 @@ class BigColor(nn.Module):
     def __init__(self, config: BigColorConfig, *, unused: bool = True) -> None:
         super().__init__()
         self.config = config
-        self.multiple = 32 if config.encoder == "efficientnet_lite0" else 16
+        self.multiple = 32 if config.encoder != "bigcolor" else MULTIPLE.get(config.dim_f, 16)
         # Instance norm wants two pixels in the smallest map.
         self.minimum = {8: 64, 1: 128}.get(config.dim_f, 32)
         entry = ENTRY[config.dim_f]
@@ -121,10 +127,6 @@ class BigColor(nn.Module):
         )
         self.E = _encoder(config, generator.channels_in)
         self.G = generator
-        self.classes: Tensor | None = None
-        """Class (1,) that :meth:`colorize` paints; None: none."""
-        self.z = torch.zeros(1, config.dim_z)
-        """Random vector (1, dim_z) of :meth:`colorize`; zeros are the middle of all."""
 
     @property
     def dim_z(self) -> int:
@@ -154,11 +156,18 @@ class BigColor(nn.Module):
             rgb = F.interpolate(rgb, scale_factor=2, mode="bilinear")
         return rgb
 
-    def colorize(self, gray: Tensor) -> Tensor:
-        """Grey (B, 1, H, W) in [0, 1] to sRGB (B, 3, H, W), by the class and the vector chosen."""
-        count = len(gray)
-        classes = None if self.classes is None else self.classes.to(gray.device).expand(count)
-        rgb = self(gray, classes, self.z.to(gray).expand(count, -1)).float()
+    def colorize(
+        self, gray: Tensor, classes: Tensor | None = None, z: Tensor | None = None
+    ) -> Tensor:
+        """Grey (B, 1, H, W) in [0, 1] to sRGB (B, 3, H, W).
+
+        Args:
+            gray: Sides are multiples of `multiple`.
+            classes: (B,); not given, the norms know no class.
+            z: Random vectors (B, dim_z); without any it is 0, the middle of all.
+        """
+        z = gray.new_zeros(len(gray), self.dim_z) if z is None else z.to(gray)
+        rgb = self(gray, classes, z).float()
         if rgb.shape[2:] != gray.shape[2:]:
             rgb = F.interpolate(rgb, gray.shape[2:], mode="bilinear")
         return (rgb + 1) / 2
@@ -166,6 +175,10 @@ class BigColor(nn.Module):
     def card_config(self) -> dict[str, Any]:
         """What a weight file's card states of the network's shape."""
         return asdict(self.config)
+
+    def coding(self) -> dict[str, Any]:
+        """What a weight file's card states of its input."""
+        return {"input": "grey"}
 
 
 def random_vector(seed: int, length: int, std: float = Z_STD) -> Tensor:
@@ -213,22 +226,76 @@ def build(
     return net
 
 
-def _filled(model: str, state: Mapping[str, Tensor], config: Mapping[str, Any] | None) -> BigColor:
-    """With its spectral norms folded, its BatchNorms not, and nothing that is never run."""
-    shape = BigColorConfig(**dict(config or {}))
-    lean = BigColor(shape, unused=False).eval()
+def _lean(model: str, state: Mapping[str, Tensor], config: Mapping[str, Any] | None) -> BigColor:
+    """The network of any layout's tensors with its spectral norms folded, its BatchNorms not, and
+    nothing that is never run.
+    """
+    shape = BigColorConfig(**(shape_of(state) if config is None else dict(config)))
+    net = BigColor(shape, unused=False).eval()
+    whole = net
     if any(key.endswith(".u0") for key in state):
-        whole = BigColor(shape, unused=shape.encoder == "bigcolor")
-        # Released statistics may be half floats: the encoder's were while it was trained.
-        state = {key: value.float() for key, value in state.items()}
-        check_fit(model, state, whole.state_dict(), identify(state))
-        wanted = lean.state_dict()
-        lean.load_state_dict({key: value for key, value in state.items() if key in wanted})
-        return cast(BigColor, fold_weight_norms(lean))
-    fold_weight_norms(lean)
-    check_fit(model, state, lean.state_dict(), identify(state))
-    lean.load_state_dict(state)
-    return lean
+        with torch.device("meta"):
+            whole = BigColor(shape, unused=shape.encoder == "bigcolor")
+    else:
+        fold_weight_norms(net)
+    check_fit(model, state, whole.state_dict(), identify(state))
+    wanted = net.state_dict()
+    net.load_state_dict({key: value for key, value in state.items() if key in wanted})
+    return cast(BigColor, fold_weight_norms(net))
+
+
+def shape_of(state: Mapping[str, Tensor]) -> dict[str, Any]:
+    """What the shapes of a published checkpoint tell of its network.
+
+    They tell neither the activation nor adabatch from adain, nor `dim_f` 32 from 16: of these the
+    released values are taken. A checkpoint of another network gives the released shape.
+    """
+    depth = sum(key.startswith("E.res") and key.endswith(".conv_1.weight") for key in state)
+    needed = ("E.res1.conv_1.weight", "G.shared.weight", "G.linear.weight")
+    if depth not in DEPTHS or any(key not in state for key in needed):
+        return {}
+    first, shared, linear = (state[key].shape for key in needed)
+    return {
+        "width": first[0],
+        "dim_f": DEPTHS[depth],
+        "n_classes": shared[0],
+        "dim_z": linear[1] * SLOTS,
+        "no_res": "E.res1.conv.weight" not in state,
+        "use_attention": "E.att.gamma" in state,
+        "norm_type": _norm_of(state),
+    }
+
+
+def _norm_of(state: Mapping[str, Tensor]) -> str:
+    """The encoder's norm, as far as its keys tell."""
+    for leaf, norm in (("gain.weight", "adabatch"), ("running_mean", "batch")):
+        if f"E.res1.normalize_1.{leaf}" in state:
+            return norm
+    return "instance"
+
+
+def averaged(state: Mapping[str, Tensor], checkpoint: object) -> dict[str, Tensor]:
+    """A released checkpoint with the averaged parameters of the file beside it.
+
+    That file (torch_ema's) lists all parameters by position and holds no buffers: those are
+    `state`'s.
+
+    Raises:
+        WeightsMismatchError: The list is not one, or not one of that network.
+    """
+    shadow = checkpoint.get("shadow_params") if isinstance(checkpoint, Mapping) else None
+    if not isinstance(shadow, list):
+        raise WeightsMismatchError("wanted averaged parameters; the file has no list of them")
+    with torch.device("meta"):
+        whole = BigColor(BigColorConfig(**shape_of(state)))
+    own = list(whole.named_parameters())
+    wrong = [k for (k, p), v in zip(own, shadow, strict=False) if p.shape != v.shape]
+    if wrong or len(own) != len(shadow):
+        raise WeightsMismatchError(
+            f"wanted the averaged parameters of this network, {len(own)} tensors; came "
+            f"{len(shadow)}, the first that does not fit is for {wrong[0] if wrong else 'none'!r}"
+        )
+    return {**state, **{k: v.float() for (k, _), v in zip(own, shadow, strict=True)}}
 
 
 def load(
@@ -243,7 +310,7 @@ def load(
         WeightsMismatchError: The tensors belong to another network.
     """
     del coding
-    net = _filled(model, state, config)
+    net = _lean(model, state, config)
     if isinstance(net.E, LiteEncoder):
         fold_batch_norms(net.E.net)
     return net.requires_grad_(False)
@@ -251,10 +318,7 @@ def load(
 
 def tensors(net: BigColor) -> dict[str, Tensor]:
     """What a weight file holds of a network: what is run, its spectral norms folded."""
-    lean = BigColor(net.config, unused=False).eval()
-    wanted = lean.state_dict()
-    lean.load_state_dict({k: v for k, v in net.state_dict().items() if k in wanted})
-    return dict(fold_weight_norms(lean).state_dict())
+    return dict(_lean("bigcolor", net.state_dict(), net.card_config()).state_dict())
 
 
 def convert(
@@ -269,8 +333,8 @@ def convert(
         WeightsMismatchError: The tensors belong to another network.
     """
     del coding
-    net = _filled(model, state, config)
-    return Weights(dict(net.state_dict()), net.card_config(), {})
+    net = _lean(model, state, config)
+    return Weights(dict(net.state_dict()), net.card_config(), net.coding())
 
 
 def identify(state: Mapping[str, Tensor]) -> str | None:
