@@ -181,12 +181,6 @@ class BigColor(nn.Module):
         return {"input": "grey"}
 
 
-def random_vector(seed: int, length: int, std: float = Z_STD) -> Tensor:
-    """The random vector (1, length) of a seed."""
-    draw = torch.Generator().manual_seed(seed)
-    return torch.randn(1, length, generator=draw) * std
-
-
 def _encoder(config: BigColorConfig, channels: int) -> nn.Module:
     if config.encoder != "bigcolor":
         return LiteEncoder(channels, config.dropout)

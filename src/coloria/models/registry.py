@@ -23,7 +23,10 @@ class Backbone(Protocol):
     """The shortest side it can take, in pixels."""
 
     def colorize(self, gray: Tensor) -> Tensor:
-        """Grey (B, 1, H, W) in [0, 1] to sRGB (B, 3, H, W), not clipped."""
+        """Grey (B, 1, H, W) in [0, 1] to sRGB (B, 3, H, W), not clipped.
+
+        A network that draws (it has `dim_z` and `n_classes`) takes `classes` and `z`, too.
+        """
 
     def to(self, *, device: Any, memory_format: Any) -> Any:
         """Moves its weights, as :meth:`torch.nn.Module.to` does."""
@@ -113,6 +116,8 @@ class Model:
     aliases: tuple[str, ...] = ()
     render_factor: int | None = None
     """Default of the released weights, where they run on squares."""
+    render_size: int | None = None
+    """Default of the released weights, where they keep the aspect: short side, in pixels."""
     tiny: dict[str, Any] = field(default_factory=dict)
     """A small shape of the same network, to test with."""
 
@@ -189,8 +194,8 @@ MODELS: dict[str, Model] = {
             unet=False, resnet=None, cnn=False, gan=True, supervised=False, parameters=105_195_748
         ),
         aliases=("bigcolorx",),
-        render_factor=16,
-        tiny={"width": 4, "n_classes": 10, "dim_f": 16},
+        render_size=256,
+        tiny={"width": 4, "n_classes": 0, "norm_type": "batch"},
     ),
     "eccv16": Model(
         name="eccv16",
