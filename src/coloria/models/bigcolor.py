@@ -226,12 +226,12 @@ def _lean(model: str, state: Mapping[str, Tensor], config: Mapping[str, Any] | N
     """
     shape = BigColorConfig(**(shape_of(state) if config is None else dict(config)))
     net = BigColor(shape, unused=False).eval()
-    whole = net
-    if any(key.endswith(".u0") for key in state):
-        with torch.device("meta"):
-            whole = BigColor(shape, unused=shape.encoder == "bigcolor")
-    else:
+    if not any(key.endswith(".u0") for key in state):
         fold_weight_norms(net)
+    whole = net
+    if any(".in1." in key for key in state):
+        with torch.device("meta"):
+            whole = BigColor(shape)
     check_fit(model, state, whole.state_dict(), identify(state))
     wanted = net.state_dict()
     net.load_state_dict({key: value for key, value in state.items() if key in wanted})
