@@ -185,7 +185,7 @@ MODELS: dict[str, Model] = {
     "bigcolor": Model(
         name="bigcolor",
         title="BigColor",
-        summary="vivid colours from a generator that has seen ImageNet; several answers at will",
+        summary="vivid colours painted by a generator; the only one with several answers",
         module="coloria.models.bigcolor",
         paper=_BIGCOLOR,
         year=2022,
