@@ -209,9 +209,12 @@ def _colour(group: list[_Opened], colorizer: Colorizer, settings: Settings) -> I
 
 
 def _predict(
-    pictures: list[Picture], samples: list[int], colorizer: Colorizer, settings: Settings
+    pictures: list[Picture],
+    samples: list[int | None],
+    colorizer: Colorizer,
+    settings: Settings,
 ) -> list[Prediction]:
-    if any(samples) and not colorizer.draws:
+    if not colorizer.draws and any(sample is not None for sample in samples):
         raise OptionError(
             f"{colorizer.model.name} gives one answer: samples are for bigcolor, which gives many"
         )
@@ -221,7 +224,7 @@ def _predict(
         render_size=settings.render_size,
         render_factor=settings.render_factor,
         class_=settings.class_,
-        seed=[settings.seed + sample for sample in samples],
+        seed=[settings.seed + (sample or 0) for sample in samples],
         z_std=settings.z_std,
         borders=settings.borders and settings.luma == "lab",
     )

@@ -38,8 +38,8 @@ class Job:
     """The file itself, where it is on no disk; `source` is then only a name for messages."""
     format: str | None = None
     """By Pillow's name; None is what the suffix of `output` says, else the picture's own."""
-    sample: int = 0
-    """Which of several colourings of the picture, from 0."""
+    sample: int | None = None
+    """Which of several colourings of the picture, from 0; None of a single one."""
 
     @property
     def targets(self) -> list[Path]:
@@ -107,8 +107,8 @@ def plan(
     jobs = []
     for file in kept:
         whole = one or _beside(file, target, output_name(file.path, suffix, format))
-        for sample in range(samples):
-            path = whole if samples == 1 else sample_of(whole, sample)
+        for sample in range(samples) if samples > 1 else [None]:
+            path = whole if sample is None else sample_of(whole, sample)
             both = before_after_of(path) if side_by_side else None
             jobs.append(Job(file.path, path, both, sample=sample))
     _check(jobs)

@@ -104,5 +104,6 @@ def transfer_legacy(picture: Picture, chroma: Chroma) -> Picture:
     top = np.iinfo(picture.pixels.dtype).max
     light = 100 * (torch.from_numpy(picture.gray().astype(np.float32)) / top)[None]
     lab = torch.cat([light, srgb_to_lab(full)[1:]])
-    result = lab_to_srgb(lab).clamp(0, 1).mul(top).round().permute(1, 2, 0).numpy()
-    return replace(picture, pixels=result.astype(picture.pixels.dtype))
+    result = np.empty((*size, 3), picture.pixels.dtype)
+    result[:] = lab_to_srgb(lab).clamp(0, 1).mul(top).round().permute(1, 2, 0).numpy()
+    return replace(picture, pixels=result)

@@ -382,9 +382,7 @@ def bigcolor_weights(tmp_path_factory):
     def make(classes):
         config = {"width": 4} if classes else registry.get("bigcolor").tiny
         net = bigcolor.build("bigcolor", config)
-        path = (
-            tmp_path_factory.mktemp("weights") / f"{'classes' if classes else 'free'}.safetensors"
-        )
+        path = tmp_path_factory.mktemp("weights") / f"{'known' if classes else 'free'}.safetensors"
         write_state(path, bigcolor.tensors(net), Card("bigcolor", config, default_size=32))
         return path
 
@@ -416,7 +414,7 @@ def test_samples_are_numbered_and_no_inputs_of_the_next_run(folder, bigcolor_wei
 
 def test_the_class_is_chosen_or_told(folder, bigcolor_weights):
     weights = bigcolor_weights[True]
-    assert "class" not in bigcolor(weights, "a.jpg", "--class", "Strawberry").stderr
+    assert "class " not in bigcolor(weights, "a.jpg", "--class", "Strawberry").stderr
     [record] = json.loads(bigcolor(weights, "b.png", "--class", "949", "--json").stdout)
     assert record["label"] == {"id": 949, "name": "strawberry", "probability": None}
     told = bigcolor(weights, "a.jpg", "--class", "auto", "--samples", "2").stderr

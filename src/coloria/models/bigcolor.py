@@ -170,7 +170,7 @@ class BigColor(nn.Module):
         rgb = self(gray, classes, z).float()
         if rgb.shape[2:] != gray.shape[2:]:
             rgb = F.interpolate(rgb, gray.shape[2:], mode="bilinear")
-        return (rgb + 1) / 2
+        return cast(Tensor, (rgb + 1) / 2)
 
     def card_config(self) -> dict[str, Any]:
         """What a weight file's card states of the network's shape."""

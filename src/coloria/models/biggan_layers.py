@@ -10,6 +10,8 @@ Shapes: B pictures, C channels, H x W pixels, N = H * W.
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -142,7 +144,7 @@ class ConditionalNorm(nn.Module):
         x = norm(
             x, self.stored_mean, self.stored_var, None, None, self.training, BN_MOMENTUM, BN_EPS
         )
-        return x * gain + bias
+        return cast(Tensor, x * gain + bias)
 
 
 class LearnedNorm(nn.Module):
@@ -188,8 +190,8 @@ class Attention(nn.Module):
             values @ torch.softmax(some.transpose(1, 2) @ keys, -1).transpose(1, 2)
             for some in queries.split(max(SCORE_BYTES // row, 1), dim=2)
         ]
-        seen = torch.cat(mixed, 2).unflatten(2, x.shape[2:])
-        return x + self.gamma * self.o(seen)
+        seen = torch.cat(mixed, 2).view(len(x), -1, *x.shape[2:])
+        return cast(Tensor, x + self.gamma * self.o(seen))
 
 
 def orthogonal_(net: nn.Module) -> None:
