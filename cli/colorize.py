@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["FORMATS", "TONES", "colorize"]
 
 FORMATS = ("jpeg", "jpg", "png", "webp", "tiff", "tif", "bmp", "gif", "avif", "heic", "heif")
-LUMAS = ("lab", "deoldify")
+LUMAS = ("lab", "deoldify", "legacy")
 TONES = {
     "strength": (0, 1, 1, "Share of the colour: 0 is grey."),
     "saturation": (0, 4, 1, "Factor on the colourfulness."),
@@ -52,6 +52,12 @@ def _tones(function: Callable[..., Any]) -> Callable[..., Any]:
     return function
 
 
+def _complete_class(text: str) -> list[str]:
+    from coloria.classes import AUTO, names
+
+    return [name for name in (AUTO, *names()) if name.startswith(text)]
+
+
 @click.command()
 @click.argument(
     "inputs", metavar="INPUTS...", nargs=-1, required=True, type=click.Path(allow_dash=True)
@@ -75,7 +81,7 @@ def _tones(function: Callable[..., Any]) -> Callable[..., Any]:
     type=click.Choice(LUMAS),
     default="lab",
     show_default=True,
-    help="lab keeps the lightness; deoldify is the original program's join, bit for bit.",
+    help="lab keeps the lightness; deoldify and legacy (BigColor) are those programs' own.",
 )
 @_tones
 @click.option(
@@ -101,7 +107,35 @@ def _tones(function: Callable[..., Any]) -> Callable[..., Any]:
     show_default=True,
     help="Pictures coloured together; more helps on a GPU.",
 )
-@click.option("--seed", type=int, help="For models that draw random numbers.")
+@click.option(
+    "--class",
+    "class_",
+    metavar="CLASS",
+    shell_complete=lambda ctx, param, text: _complete_class(text),
+    help="bigcolor: what the pictures show, an ImageNet class by number or name; auto lets a "
+    "classifier choose. [default: auto where the weights know classes]",
+)
+@click.option(
+    "--samples",
+    metavar="N",
+    type=click.IntRange(1, 100),
+    default=1,
+    show_default=True,
+    help="bigcolor: so many colourings of each picture, _s1, _s2, ...",
+)
+@click.option(
+    "--seed",
+    type=click.IntRange(0),
+    default=0,
+    show_default=True,
+    help="bigcolor: which colouring; samples count on from it.",
+)
+@click.option(
+    "--z-std",
+    metavar="X",
+    type=click.FloatRange(0, 10),
+    help="bigcolor: how far colourings are apart. [default: 0.8]",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print what became of each picture as JSON.")
 @click.option("--side-by-side", is_flag=True, help="Also write before and after in one picture.")
 @click.option("-q", "--quiet", is_flag=True, help="Say only what failed.")
@@ -123,6 +157,7 @@ def colorize(
     \b
     coloria colorize photo.jpg
     coloria colorize album -r -o coloured --skip-existing
+    coloria colorize photo.jpg -m bigcolor --samples 5
     coloria colorize - < photo.jpg > coloured.jpg
     """  # noqa: D301  (click reads the escape)
     _check(inputs, output, chosen)
@@ -154,6 +189,8 @@ def _check(inputs: tuple[str, ...], output: str | None, chosen: dict[str, Any]) 
     piped = "-" in inputs
     if piped and len(inputs) > 1:
         raise OptionError("- reads one picture from stdin: give no other INPUTS with it")
+    if piped and chosen["samples"] > 1:
+        raise OptionError("--samples gives several pictures: name a file in place of -")
     if output == "-" and not piped:
         raise OptionError("-o - is for a picture from stdin; 'coloria colorize - < FILE' reads one")
     if piped and sys.stdin.isatty():
@@ -181,7 +218,7 @@ def _plan(
         with TemporaryDirectory(prefix="coloria-") as folder:
             yield [_piped(folder, output, chosen)], 0
         return
-    names = ("format", "recursive", "side_by_side")
+    names = ("format", "recursive", "side_by_side", "samples")
     planned = plan(inputs, output, suffix=suffix, **{name: chosen[name] for name in names})
     yield planned.jobs, len(planned.left_out)
 
@@ -205,20 +242,33 @@ def _run(jobs: list[Job], load: Callable[[], Colorizer], chosen: dict[str, Any])
     outcomes: list[Outcome] = []
     bar = len(jobs) > 1 and sys.stderr.isatty() and not chosen["quiet"]
     try:
-        outcomes.extend(_watched(batch.run(jobs, load, _settings(chosen)), len(jobs), bar))
+        for outcome in _watched(batch.run(jobs, load, _settings(chosen)), len(jobs), bar):
+            if not chosen["quiet"]:
+                _tell_class(outcome, outcomes)
+            outcomes.append(outcome)
     except KeyboardInterrupt:
         _say(_summary(outcomes))
         raise
     return outcomes
 
 
+def _tell_class(outcome: Outcome, before: list[Outcome]) -> None:
+    """What a classifier took the picture for, once a picture."""
+    told = before and before[-1].label and before[-1].input == outcome.input
+    if outcome.label and outcome.label["probability"] is not None and not told:
+        from coloria.classes import Label
+
+        _say(f"note: {outcome.input}: {Label(**outcome.label)}")
+
+
 def _settings(chosen: dict[str, Any]) -> Settings:
     from coloria.batch import Settings
 
-    same = ("render_size", "render_factor", "luma", "borders", "quality", "batch_size", "seed")
+    same = ("render_size", "render_factor", "luma", "borders", "quality", "batch_size")
+    drawn = ("class_", "seed", "z_std")
     limit = {"max_pixels": chosen["max_pixels"]} if chosen["max_pixels"] else {}
     return Settings(
-        **{name: chosen[name] for name in same},
+        **{name: chosen[name] for name in (*same, *drawn)},
         **limit,
         tone={name: chosen[name] for name in TONES},
         existing=_existing(chosen),

@@ -417,21 +417,6 @@ class TestRun:
         assert isinstance(seen.exception, PictureWriteError)
         assert str(tmp_path / "file") in seen.error
 
-    def test_the_seed_is_set_before_each_group(self, tmp_path, colorizer, monkeypatch):
-        import torch
-
-        drawn, real = [], colorizer.predict_batch
-
-        def drawing(pictures, **options):
-            drawn.append(torch.rand(1).item())
-            return real(pictures, **options)
-
-        monkeypatch.setattr(colorizer, "predict_batch", drawing)
-        jobs = plan([picture(tmp_path / f"{i}.png") for i in range(2)], suffix="_x").jobs
-        outcomes(jobs, colorizer, seed=7)
-        torch.manual_seed(7)
-        assert drawn == [torch.rand(1).item()] * 2
-
     def test_a_record_is_plain_data(self, tmp_path):
         import json
 
@@ -439,7 +424,7 @@ class TestRun:
         record = json.loads(json.dumps(seen.record()))
         assert set(record) == {
             *("input", "output", "status", "width", "height"),
-            *("seconds", "model", "weights", "error"),
+            *("seconds", "model", "weights", "label", "error"),
         }
 
 

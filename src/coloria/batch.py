@@ -20,6 +20,7 @@ from coloria import images
 from coloria.errors import (
     ColoriaError,
     MissingExtraError,
+    OptionError,
     OutOfMemoryError,
     OutputExistsError,
     PictureWriteError,
@@ -50,7 +51,7 @@ class Settings:
 
     render_size: int | None = None
     render_factor: int | None = None
-    luma: Literal["lab", "deoldify"] = "lab"
+    luma: Literal["lab", "deoldify", "legacy"] = "lab"
     tone: Mapping[str, float] = field(default_factory=dict)
     """Fields of :class:`coloria.color.Tone`."""
     borders: bool = True
@@ -59,8 +60,12 @@ class Settings:
     existing: Existing = "refuse"
     batch_size: int = 1
     """Pictures that go through the network together, at most."""
-    seed: int | None = None
-    """Set before each group, for models that draw random numbers."""
+    class_: int | str | None = None
+    """What all pictures show, for models that know classes."""
+    seed: int = 0
+    """Which of the colourings of a model that gives many; samples count on from it."""
+    z_std: float | None = None
+    """How far these colourings are apart."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,6 +83,8 @@ class Outcome:
     model: str | None = None
     weights: str | None = None
     """In the words of ``--weights``; None where the model was not needed."""
+    label: dict[str, Any] | None = None
+    """What it was coloured as, by a model that knows classes: id, name, probability."""
     error: str | None = None
     exception: Exception | None = None
     """The error itself, for whoever wants its traceback."""
@@ -184,7 +191,9 @@ def _colour(group: list[_Opened], colorizer: Colorizer, settings: Settings) -> I
     """Colours and writes a group; where it is too large for the memory, one by one."""
     start = time.perf_counter()
     try:
-        predictions = _predict([opened.first for opened in group], colorizer, settings)
+        pictures = [opened.first for opened in group]
+        samples = [opened.job.sample for opened in group]
+        predictions = _predict(pictures, samples, colorizer, settings)
     except OutOfMemoryError as error:
         if len(group) == 1:
             yield _failed(group[0].job, error, colorizer)
@@ -199,16 +208,24 @@ def _colour(group: list[_Opened], colorizer: Colorizer, settings: Settings) -> I
         yield _finish(opened, prediction, colorizer, settings, share)
 
 
-def _predict(pictures: list[Picture], colorizer: Colorizer, settings: Settings) -> list[Prediction]:
-    if settings.seed is not None:
-        import torch
-
-        torch.manual_seed(settings.seed)
+def _predict(
+    pictures: list[Picture],
+    samples: list[int | None],
+    colorizer: Colorizer,
+    settings: Settings,
+) -> list[Prediction]:
+    if not colorizer.draws and any(sample is not None for sample in samples):
+        raise OptionError(
+            f"{colorizer.model.name} gives one answer: samples are for bigcolor, which gives many"
+        )
     return colorizer.predict_batch(
         pictures,
         batch_size=settings.batch_size,
         render_size=settings.render_size,
         render_factor=settings.render_factor,
+        class_=settings.class_,
+        seed=[settings.seed + (sample or 0) for sample in samples],
+        z_std=settings.z_std,
         borders=settings.borders and settings.luma == "lab",
     )
 
@@ -228,6 +245,7 @@ def _finish(
         _outcome(job, "coloured", colorizer),
         width=opened.first.width,
         height=opened.first.height,
+        label=vars(prediction.label) if prediction.label else None,
         seconds=round(share + time.perf_counter() - start, 3),
     )
 
@@ -283,7 +301,9 @@ class _Pages:
         from coloria.colorizer import Prediction, make_tone
 
         if number == len(self.chroma):
-            self.chroma += [p.chroma for p in _predict([page], self.colorizer, self.settings)]
+            sample = self.opened.job.sample
+            made = _predict([page], [sample], self.colorizer, self.settings)
+            self.chroma += [p.chroma for p in made]
         prediction = Prediction(page, self.chroma[number])
         return prediction.render(self.settings.luma, make_tone(dict(self.settings.tone)))
 

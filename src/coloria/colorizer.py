@@ -6,9 +6,9 @@ lightness at full resolution. The network only maps tensors; everything else is 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import numpy as np
 import torch
@@ -17,20 +17,23 @@ from PIL import Image
 
 from coloria import images
 from coloria.borders import Box, find_border
+from coloria.classes import Label
 from coloria.color import TONE_RANGES, Tone
 from coloria.device import autocast, memory_guard, pick_device, pick_precision
 from coloria.errors import OptionError, WeightsMismatchError, did_you_mean
 from coloria.images import Picture, Source
-from coloria.join import Chroma, join, transfer_luma
+from coloria.join import Chroma, join, transfer_legacy, transfer_luma
 from coloria.models import registry
 from coloria.models.registry import Backbone, Model
-from coloria.weightfile import Card, read_state
-from coloria.weights import Found, find
+from coloria.variants import Variants
+from coloria.weightfile import Card
+from coloria.weights import Found, find, read
 
-Luma = Literal["lab", "deoldify"]
+Luma = Literal["lab", "deoldify", "legacy"]
 
-LUMAS: tuple[Luma, ...] = ("lab", "deoldify")
-"""How lightness and colour are joined: in Lab, or by DeOldify's 8-bit YUV transfer."""
+LUMAS: tuple[Luma, ...] = ("lab", "deoldify", "legacy")
+"""How lightness and colour are joined: in Lab, by DeOldify's 8-bit YUV transfer, or as BigColor
+does, with the grey value for the lightness."""
 
 FACTOR_PIXELS = 16
 """A render factor counts in units of this many pixels (DeOldify)."""
@@ -45,6 +48,8 @@ class Prediction:
 
     picture: Picture
     chroma: Chroma
+    label: Label | None = None
+    """What it was coloured as, by a network that knows classes."""
 
     def render(self, luma: Luma = "lab", tone: Tone | None = None) -> Picture:
         """The coloured picture, of the size of the original.
@@ -54,19 +59,20 @@ class Prediction:
             tone: Strength, saturation, warmth, contrast and brightness.
 
         Raises:
-            OptionError: `luma` is unknown, or a tone was asked for with `luma="deoldify"`.
+            OptionError: `luma` is unknown, or a tone was asked for with one that takes none.
         """
         tone = tone or Tone()
         if luma == "lab":
             return join(self.picture, self.chroma, tone)
-        if luma != "deoldify":
+        if luma not in LUMAS:
             raise OptionError(f"luma must be one of {', '.join(LUMAS)}; got {luma!r}")
         if tone != Tone():
             raise OptionError(
-                'luma="deoldify" reproduces the original program and takes no strength, '
+                f'luma="{luma}" reproduces the original program and takes no strength, '
                 'saturation, warmth, contrast or brightness: use luma="lab"'
             )
-        return transfer_luma(self.picture, self.chroma)
+        transfer = transfer_luma if luma == "deoldify" else transfer_legacy
+        return transfer(self.picture, self.chroma)
 
 
 class Colorizer:
@@ -99,6 +105,9 @@ class Colorizer:
         *,
         render_size: int | None = None,
         render_factor: int | None = None,
+        class_: int | str | None = None,
+        seed: int = 0,
+        z_std: float | None = None,
         luma: Luma = "lab",
         borders: bool = True,
         max_pixels: int = images.MAX_PIXELS,
@@ -111,8 +120,12 @@ class Colorizer:
                 (H, W) or (H, W, 3 or 4), uint8 or uint16.
             render_size: Short side, in pixels, at which the network runs; the aspect is kept.
             render_factor: The network runs on a square of 16 times this side, as DeOldify does.
+            class_: For `bigcolor` with classes: number or name of what the picture shows, or
+                "auto" (the default) for what a classifier sees.
+            seed: For `bigcolor`: which of its many colourings; the same seed, the same picture.
+            z_std: For `bigcolor`: how far its colourings are apart; 0.8 if not given.
             luma: "lab" keeps L* of the original; "deoldify" is the original program's YUV
-                transfer, bit for bit.
+                transfer, bit for bit; "legacy" is BigColor's L* = 100 * grey.
             borders: Leave plain scan borders uncoloured (only with luma "lab").
             max_pixels: Refuse larger pictures before decoding them.
             **tone: The fields of :class:`coloria.color.Tone`.
@@ -130,9 +143,35 @@ class Colorizer:
             images.read(source, max_pixels=max_pixels),
             render_size=render_size,
             render_factor=render_factor,
+            class_=class_,
+            seed=seed,
+            z_std=z_std,
             borders=borders and luma == "lab",
         )
         return images.give_back(prediction.render(luma, wanted))
+
+    def colorize_samples(
+        self, source: Source, samples: int, *, seed: int = 0, **options: Any
+    ) -> list[Any]:
+        """So many colourings of one picture, with the seeds `seed`, `seed` + 1 and so on.
+
+        Takes the options of :meth:`colorize`; each result is what that gives for its seed.
+
+        Raises:
+            OptionError: The model gives one answer only, or fewer than one was asked for.
+        """
+        if samples < 1:
+            raise OptionError(f"samples must be at least 1; got {samples}")
+        if samples > 1 and not self.draws:
+            raise OptionError(
+                f"{self.model.name} gives one answer: samples are for bigcolor, which gives many"
+            )
+        return [self.colorize(source, seed=seed + i, **options) for i in range(samples)]
+
+    @property
+    def draws(self) -> bool:
+        """Whether it gives many answers, told apart by their seeds."""
+        return hasattr(self.backbone, "dim_z")
 
     def colorize_batch(
         self,
@@ -141,6 +180,9 @@ class Colorizer:
         batch_size: int = 8,
         render_size: int | None = None,
         render_factor: int | None = None,
+        class_: int | str | None = None,
+        seed: int = 0,
+        z_std: float | None = None,
         luma: Luma = "lab",
         borders: bool = True,
         max_pixels: int = images.MAX_PIXELS,
@@ -158,12 +200,17 @@ class Colorizer:
             batch_size=batch_size,
             render_size=render_size,
             render_factor=render_factor,
+            class_=class_,
+            seed=seed,
+            z_std=z_std,
             borders=borders and luma == "lab",
         )
         return [images.give_back(p.render(luma, wanted)) for p in predictions]
 
     def predict(self, picture: Picture, **options: Any) -> Prediction:
-        """Runs the network on one picture; takes the sizes and `borders` of :meth:`colorize`."""
+        """Runs the network on one picture; takes the sizes, `borders`, class and random vector of
+        :meth:`colorize`.
+        """
         return self.predict_batch([picture], **options)[0]
 
     def predict_batch(
@@ -173,22 +220,31 @@ class Colorizer:
         batch_size: int = 8,
         render_size: int | None = None,
         render_factor: int | None = None,
+        class_: int | str | None = None,
+        seed: int | Sequence[int] = 0,
+        z_std: float | None = None,
         borders: bool = True,
     ) -> list[Prediction]:
-        """Runs the network on several pictures, those of one network size together."""
+        """Runs the network on several pictures, those of one network size together.
+
+        `seed` is one for all, or one for each; the rest is as in :meth:`colorize`.
+        """
         if batch_size < 1:
             raise OptionError(f"batch_size must be at least 1; got {batch_size}")
+        seeds = [seed] * len(pictures) if isinstance(seed, int) else seed
+        variants = Variants(self.model.name, self.backbone, class_=class_, seeds=seeds, z_std=z_std)
         boxes = [find_border(p.gray()) if borders else Box.whole(p) for p in pictures]
         sizes = [self._size(box, render_size, render_factor) for box in boxes]
+        labels = variants.labels(pictures, boxes)
         results: list[Prediction | None] = [None] * len(pictures)
         for size in dict.fromkeys(sizes):
             same = [i for i, other in enumerate(sizes) if other == size]
             for start in range(0, len(same), batch_size):
                 part = same[start : start + batch_size]
                 grays = [network_input(pictures[i], boxes[i], size, self.resize) for i in part]
-                colors = self._run(np.stack(grays))
+                colors = self._run(np.stack(grays), variants.inputs(labels, part))
                 for i, rgb in zip(part, colors, strict=True):
-                    results[i] = Prediction(pictures[i], Chroma(rgb, boxes[i]))
+                    results[i] = Prediction(pictures[i], Chroma(rgb, boxes[i]), labels[i])
         return [result for result in results if result is not None]
 
     @property
@@ -216,6 +272,7 @@ class Colorizer:
             raise OptionError("give render_size or render_factor, not both")
         if render_size is None and render_factor is None:
             render_size = self.card.default_size if self.card else None
+            render_size = render_size or self.model.render_size
             render_factor = None if render_size else self.model.render_factor
         if render_factor is not None:
             side = _in_range("render_factor", render_factor, FACTOR_PIXELS)
@@ -230,15 +287,23 @@ class Colorizer:
         multiple = self.backbone.multiple
         return max(round(length / multiple) * multiple, self.backbone.minimum)
 
-    def _run(self, grays: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """The network: (B, H, W) uint8 grey to (B, H, W, 3) float32 sRGB, not clipped."""
+    def _run(
+        self, grays: NDArray[np.uint8], chosen: Mapping[str, torch.Tensor]
+    ) -> NDArray[np.float32]:
+        """The network: (B, H, W) uint8 grey, and what it takes beside it by name, (B, ...), to
+        (B, H, W, 3) float32 sRGB, not clipped.
+        """
         size = f"{len(grays)} picture(s) at {grays.shape[2]}x{grays.shape[1]}"
         advice = "use a smaller render_size or render_factor, a smaller batch_size, or device cpu"
         with memory_guard(size, self.device, advice), torch.inference_mode():
             x = torch.from_numpy(grays)[:, None].to(self.device, torch.float32) / 255
-            x = torch.cat([x, x.flip(-1)]) if self.mirror else x
+            more = {name: value.to(self.device) for name, value in chosen.items()}
+            if self.mirror:
+                x = torch.cat([x, x.flip(-1)])
+                more = {name: torch.cat([value, value]) for name, value in more.items()}
             with autocast(self.device, self.dtype):
-                rgb = self.backbone.colorize(x.contiguous(memory_format=torch.channels_last))
+                x = x.contiguous(memory_format=torch.channels_last)
+                rgb: torch.Tensor = cast(Any, self.backbone).colorize(x, **more)
             if self.mirror:
                 rgb = (rgb[: len(grays)] + rgb[len(grays) :].flip(-1)) / 2
             result: NDArray[np.float32] = rgb.float().permute(0, 2, 3, 1).cpu().numpy()
@@ -270,7 +335,7 @@ def load(
     where = pick_device(device)
     dtype = pick_precision(precision, where)
     found = find(model.name, weights)
-    state, card = read_state(found.path)
+    state, card = read(found, model.name)
     if card and card.model != model.name:
         raise WeightsMismatchError(
             f"wanted weights of {model.name!r}; {found.path} holds weights of {card.model!r}: use "

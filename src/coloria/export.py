@@ -17,6 +17,7 @@ from coloria.train.environment import git_commit
 from coloria.train.log import COLUMNS
 from coloria.train.run import changes_of, read_recipe, run_training
 from coloria.weightfile import Card, read_state, write_state
+from coloria.weights import find, read
 
 SUFFIX = ".safetensors"
 
@@ -140,6 +141,9 @@ def _of_file(path: Path, model: str | None) -> tuple[dict[str, Tensor], Card]:
     name = name or registry.identify(state)
     if name is None:
         raise OptionError(f"{path} does not say which model it is of: give --model")
+    found = find(name, path)
+    if found.companion:
+        state, card = read(found, name)
     config, coding = (card.config, card.preprocessing) if card else (None, None)
     about = registry.get(name)
     weights = about.family().convert(name, state, config, coding)
@@ -147,6 +151,6 @@ def _of_file(path: Path, model: str | None) -> tuple[dict[str, Tensor], Card]:
         model=name,
         config=weights.config,
         preprocessing=weights.preprocessing,
-        provenance={"converted from": path.name},
+        provenance={"converted from": " and ".join(p.name for p in (path, found.companion) if p)},
         terms=about.licence,
     )

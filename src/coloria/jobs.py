@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import glob
 import os
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from io import BytesIO
@@ -19,7 +20,7 @@ from coloria.errors import OptionError, OutputIsInputError
 from coloria.models import registry
 from coloria.saving import FORMATS, SUFFIXES, find_format, is_picture_name
 
-__all__ = ["BEFORE_AFTER", "Job", "Plan", "before_after_of", "output_name", "plan"]
+__all__ = ["BEFORE_AFTER", "Job", "Plan", "before_after_of", "output_name", "plan", "sample_of"]
 
 BEFORE_AFTER = "_before-after"
 """What the stem of a picture ends in that shows the original and the result side by side."""
@@ -37,6 +38,8 @@ class Job:
     """The file itself, where it is on no disk; `source` is then only a name for messages."""
     format: str | None = None
     """By Pillow's name; None is what the suffix of `output` says, else the picture's own."""
+    sample: int | None = None
+    """Which of several colourings of the picture, from 0; None of a single one."""
 
     @property
     def targets(self) -> list[Path]:
@@ -77,6 +80,7 @@ def plan(
     format: str | None = None,
     recursive: bool = False,
     side_by_side: bool = False,
+    samples: int = 1,
 ) -> Plan:
     """What colouring these inputs means, file by file.
 
@@ -89,6 +93,7 @@ def plan(
             its picture where it can be written.
         recursive: Look into the subfolders of folders too.
         side_by_side: Also write original and result in one picture.
+        samples: Colourings of each picture; of several, the stems end in ``_s1``, ``_s2``, ...
 
     Raises:
         OptionError: Nothing was found, two results would have one name, or `output` is a file
@@ -101,8 +106,11 @@ def plan(
     one = _one_file(target, kept, format) if target else None
     jobs = []
     for file in kept:
-        path = one or _beside(file, target, output_name(file.path, suffix, format))
-        jobs.append(Job(file.path, path, before_after_of(path) if side_by_side else None))
+        whole = one or _beside(file, target, output_name(file.path, suffix, format))
+        for sample in range(samples) if samples > 1 else [None]:
+            path = whole if sample is None else sample_of(whole, sample)
+            both = before_after_of(path) if side_by_side else None
+            jobs.append(Job(file.path, path, both, sample=sample))
     _check(jobs)
     return Plan(jobs, left_out)
 
@@ -123,6 +131,11 @@ def _extension(own: str, format: str | None) -> str:
     if format is not None:
         return FORMATS[find_format(format)].suffixes[0]
     return own if SUFFIXES.get(own.lower(), "GIF") != "GIF" else ".png"
+
+
+def sample_of(output: Path, sample: int) -> Path:
+    """The name of one of several colourings, counted from 1 where people see it."""
+    return output.with_name(f"{output.stem}_s{sample + 1}{output.suffix}")
 
 
 def before_after_of(output: Path) -> Path:
@@ -183,10 +196,11 @@ def _without_results(found: list[_Found], suffix: str) -> tuple[list[_Found], li
     """The inputs, and those among them that are results of other inputs."""
     stems = {_key(file.path.parent / file.path.stem) for file in found}
     ends = [e for e in {suffix, *(f"_{name}" for name in registry.names())} if e]
-    ends += [e + BEFORE_AFTER for e in ends]
 
     def is_result(path: Path) -> bool:
-        origins = [path.stem.removesuffix(e) for e in ends if path.stem.endswith(e)]
+        stem = path.stem.removesuffix(BEFORE_AFTER)
+        mine = {stem, re.sub(r"_s[1-9]\d*$", "", stem)}
+        origins = [own.removesuffix(e) for own in mine for e in ends if own.endswith(e)]
         return any(_key(path.parent / origin) in stems for origin in origins if origin)
 
     left_out = [file.path for file in found if is_result(file.path)]

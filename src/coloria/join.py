@@ -12,7 +12,7 @@ from PIL import Image
 from torch import Tensor
 
 from coloria.borders import Box
-from coloria.color import Tone, fit_gamut, srgb_to_lab, transfer_chroma_u8
+from coloria.color import Tone, fit_gamut, lab_to_srgb, srgb_to_lab, transfer_chroma_u8
 from coloria.images import Picture
 
 STRIP_PIXELS = 1 << 19
@@ -92,3 +92,18 @@ def transfer_luma(picture: Picture, chroma: Chroma) -> Picture:
     pixels = picture.pixels8()
     rgb = np.repeat(pixels[..., None], 3, axis=2) if pixels.ndim == 2 else pixels
     return replace(picture, pixels=transfer_chroma_u8(rgb, color), alpha=picture.alpha8())
+
+
+def transfer_legacy(picture: Picture, chroma: Chroma) -> Picture:
+    """BigColor's own way: the result scaled up as RGB, and its a*, b* put under L* = 100 times the
+    grey value, which makes middle tones darker than they are; clipped to sRGB.
+    """
+    rgb = torch.from_numpy(chroma.rgb).permute(2, 0, 1).clamp(0, 1)
+    size = (picture.height, picture.width)
+    full = F.interpolate(rgb[None], size, mode="bilinear", align_corners=False)[0]
+    top = np.iinfo(picture.pixels.dtype).max
+    light = 100 * (torch.from_numpy(picture.gray().astype(np.float32)) / top)[None]
+    lab = torch.cat([light, srgb_to_lab(full)[1:]])
+    result = np.empty((*size, 3), picture.pixels.dtype)
+    result[:] = lab_to_srgb(lab).clamp(0, 1).mul(top).round().permute(1, 2, 0).numpy()
+    return replace(picture, pixels=result)

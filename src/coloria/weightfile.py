@@ -268,6 +268,11 @@ def _state_of(loaded: object, path: Path) -> dict[str, Tensor]:
         raise WeightsFormatError(
             f"{path} holds a {type(loaded).__name__}, not a state_dict of named tensors"
         )
+    if "shadow_params" in loaded:
+        raise WeightsFormatError(
+            f"{path} holds averaged parameters without the network's statistics: give the "
+            "checkpoint they belong to (EG_011.ckpt for EG_EMA_011.ckpt) and leave this beside it"
+        )
     for name, value in loaded.items():
         if not isinstance(name, str) or not isinstance(value, Tensor):
             raise WeightsFormatError(

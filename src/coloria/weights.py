@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from importlib.resources import files
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from coloria import fetch
 from coloria.cache import (
@@ -41,7 +41,10 @@ from coloria.errors import (
 from coloria.fetch import Progress
 from coloria.models import registry
 from coloria.released import RELEASED, Released, generators, released
-from coloria.weightfile import atomic, looks_like_page
+from coloria.weightfile import Card, atomic, looks_like_page, read_checkpoint, read_state
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 __all__ = [
     "Found",
@@ -56,6 +59,7 @@ __all__ = [
     "offline",
     "path_of",
     "pinned",
+    "read",
     "remove",
     "state",
     "verify",
@@ -202,19 +206,41 @@ def _released(entry: Released) -> Found:
         )
     companion = cached(entry.companion) if entry.companion else None
     note = f"{entry.model}: the released weights {entry.file}"
+    if companion:
+        note += f" with the averaged parameters of {companion.name}"
+    elif entry.companion:
+        note += f"; the averaged ones go with them: coloria weights download {entry.companion}"
     return Found(path, "released", entry.name, note, companion)
 
 
 def _file(path: Path, *, is_path: bool) -> Found:
     path = path.expanduser()
     if path.is_file():
-        return Found(path, "file", path.stem, f"the weights of {path}")
+        averages = path.with_name(path.name.replace("EG_", "EG_EMA_", 1))
+        companion = averages if averages != path and averages.is_file() else None
+        beside = f", with the averaged parameters of {averages.name}" if companion else ""
+        return Found(path, "file", path.stem, f"the weights of {path}{beside}", companion)
     if is_path or path.suffix or len(path.parts) > 1:
         raise WeightsMissingError(f"there is no weight file {path}")
     raise OptionError(
         f"weights {str(path)!r}{did_you_mean(str(path), _CHOICES)}: neither a file nor one of "
         "auto, embedded, released, released:NAME"
     )
+
+
+def read(found: Found, model: str) -> tuple[dict[str, Tensor], Card | None]:
+    """The tensors of a weight file, with the averaged ones of its companion, and its card.
+
+    Raises:
+        WeightsError: A file is damaged, or the companion belongs to another network.
+    """
+    state, card = read_state(found.path)
+    if found.companion is not None and card is None:
+        from coloria.models import bigcolor  # the only model with such a file
+
+        if bigcolor.identify(state) == model:
+            state = bigcolor.averaged(state, read_checkpoint(found.companion))
+    return state, card
 
 
 def download(

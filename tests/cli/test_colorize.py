@@ -4,6 +4,7 @@ import io
 import json
 import os
 import pty
+import re
 import signal
 import subprocess
 import sys
@@ -370,3 +371,86 @@ def test_words_are_the_ones_of_the_library():
     assert module.LUMAS == colorizer.LUMAS
     assert (options.DEVICES, options.PRECISIONS) == (device.DEVICES, device.PRECISIONS)
     assert {saving.find_format(name) for name in module.FORMATS} == set(saving.FORMATS)
+
+
+@pytest.fixture(scope="module")
+def bigcolor_weights(tmp_path_factory):
+    """Nobody trained them; `classes`: the 1000, in a narrow network, else none."""
+    from coloria.models import bigcolor, registry
+    from coloria.weightfile import Card, write_state
+
+    def make(classes):
+        config = {"width": 4} if classes else registry.get("bigcolor").tiny
+        net = bigcolor.build("bigcolor", config)
+        path = tmp_path_factory.mktemp("weights") / f"{'known' if classes else 'free'}.safetensors"
+        write_state(path, bigcolor.tensors(net), Card("bigcolor", config, default_size=32))
+        return path
+
+    return {classes: make(classes) for classes in (True, False)}
+
+
+def bigcolor(weights, *arguments, code=0):
+    words = ["colorize", *map(str, arguments), "-m", "bigcolor", "--weights", str(weights)]
+    result = CliRunner().invoke(cli, words, prog_name="coloria")
+    assert result.exit_code == code, result.output
+    return result
+
+
+def test_samples_are_numbered_and_no_inputs_of_the_next_run(folder, bigcolor_weights):
+    free = bigcolor_weights[False]
+    bigcolor(free, "a.jpg", "b.png", "--samples", "3", "--seed", "4", "--format", "png")
+    names = [f"{stem}_bigcolor_s{i}.png" for stem in "ab" for i in (1, 2, 3)]
+    assert sorted(path.name for path in folder.glob("*_s?.png")) == names
+    assert len({Path(name).read_bytes() for name in names}) == 6
+    bigcolor(free, "a.jpg", "-o", "one.png", "--seed", "5")
+    assert np.array_equal(Image.open("one.png"), Image.open("a_bigcolor_s2.png"))
+    again = bigcolor(free, "*.jpg", "*.png", "--samples", "3", "--skip-existing", code=1)
+    assert "left out 6" in again.stderr
+    bigcolor(free, "a.jpg", "-o", "two.png", "--samples", "2", "--side-by-side")
+    assert {p.name for p in folder.glob("two*")} == {
+        *("two_s1.png", "two_s2.png", "two_s1_before-after.png", "two_s2_before-after.png")
+    }
+
+
+def test_the_class_is_chosen_or_told(folder, bigcolor_weights):
+    weights = bigcolor_weights[True]
+    assert "class " not in bigcolor(weights, "a.jpg", "--class", "Strawberry").stderr
+    [record] = json.loads(bigcolor(weights, "b.png", "--class", "949", "--json").stdout)
+    assert record["label"] == {"id": 949, "name": "strawberry", "probability": None}
+    told = bigcolor(weights, "a.jpg", "--class", "auto", "--samples", "2").stderr
+    assert told.count("note: a.jpg: class ") == 1
+    assert re.search(r"note: a\.jpg: class \d+ .+ \(\d+%\)", told)
+
+
+@pytest.mark.parametrize(
+    ("classes", "words", "said"),
+    [
+        (True, "--class strawbery", "did you mean 'strawberry'"),
+        (False, "--class strawberry", "know no classes"),
+        (True, "--class 1 --z-std 11", "--z-std"),
+        (True, "--class 1 --samples 0", "--samples"),
+    ],
+)
+def test_classes_and_samples_that_cannot_be(folder, bigcolor_weights, classes, words, said):
+    assert said in bigcolor(bigcolor_weights[classes], "a.jpg", *words.split(), code=2).stderr
+    assert not list(folder.glob("a_bigcolor*"))
+
+
+@pytest.mark.parametrize("words", ["--class 1", "--samples 2", "--z-std 1"])
+def test_other_models_refuse_what_bigcolor_takes(folder, here, words):
+    assert "bigcolor" in here("a.jpg", *words.split(), code=2).stderr
+    assert not list(folder.glob("a_artistic*"))
+
+
+def test_samples_do_not_go_through_a_pipe(here):
+    assert "--samples" in here("-", "--samples", "2", "-o", "x.png", input=b"", code=2).stderr
+
+
+def test_without_the_classifier_the_option_is_named(folder, bigcolor_weights, monkeypatch):
+    import coloria.classify
+
+    coloria.classify._classifier.cache_clear()
+    monkeypatch.setattr("coloria.train.pretrained.find_spec", lambda name: None)
+    said = bigcolor(bigcolor_weights[True], "a.jpg", "--class", "auto", code=2).stderr
+    assert "--class NAME" in said
+    assert "pip install '.[train]'" in said

@@ -23,7 +23,10 @@ class Backbone(Protocol):
     """The shortest side it can take, in pixels."""
 
     def colorize(self, gray: Tensor) -> Tensor:
-        """Grey (B, 1, H, W) in [0, 1] to sRGB (B, 3, H, W), not clipped."""
+        """Grey (B, 1, H, W) in [0, 1] to sRGB (B, 3, H, W), not clipped.
+
+        A network that draws (it has `dim_z` and `n_classes`) takes `classes` and `z`, too.
+        """
 
     def to(self, *, device: Any, memory_format: Any) -> Any:
         """Moves its weights, as :meth:`torch.nn.Module.to` does."""
@@ -113,6 +116,8 @@ class Model:
     aliases: tuple[str, ...] = ()
     render_factor: int | None = None
     """Default of the released weights, where they run on squares."""
+    render_size: int | None = None
+    """Default of the released weights, where they keep the aspect: short side, in pixels."""
     tiny: dict[str, Any] = field(default_factory=dict)
     """A small shape of the same network, to test with."""
 
@@ -125,6 +130,10 @@ _ZHANG_2016 = "Zhang, Isola, Efros, Colorful Image Colorization, ECCV 2016, arXi
 _ZHANG_2017 = (
     "Zhang, Zhu, Isola, Geng, Lin, Yu, Efros, Real-Time User-Guided Image Colorization with "
     "Learned Deep Priors, SIGGRAPH 2017, arXiv:1705.02999"
+)
+_BIGCOLOR = (
+    "Kim, Kang, Kim, Lee, Kim, Kim, Baek, Cho, BigColor: Colorization using a Generative Color "
+    "Prior for Natural Images, ECCV 2022, arXiv:2207.09685"
 )
 _DEOLDIFY = "J. Antic, DeOldify, github.com/jantic/DeOldify"
 
@@ -172,6 +181,21 @@ MODELS: dict[str, Model] = {
         ),
         aliases=("cnn",),
         tiny={"width": 0.0625},
+    ),
+    "bigcolor": Model(
+        name="bigcolor",
+        title="BigColor",
+        summary="vivid colours painted by a generator; the only one with several answers",
+        module="coloria.models.bigcolor",
+        paper=_BIGCOLOR,
+        year=2022,
+        licence="MIT",
+        architecture=Architecture(
+            unet=False, resnet=None, cnn=False, gan=True, supervised=False, parameters=105_195_748
+        ),
+        aliases=("bigcolorx",),
+        render_size=256,
+        tiny={"width": 4, "n_classes": 0, "norm_type": "batch"},
     ),
     "eccv16": Model(
         name="eccv16",
