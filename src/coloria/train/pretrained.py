@@ -174,6 +174,8 @@ def locate_features(name: str) -> Path:
     """
     if name == "vgg16_bn":
         return torchvision_path(torchvision.models.VGG16_BN_Weights.IMAGENET1K_V1)
+    if name == "vgg16":
+        return torchvision_path(torchvision.models.VGG16_Weights.IMAGENET1K_V1)
     if name == "efficientnet-lite0":
         return lite0_path()
     path = Path(name).expanduser()
@@ -181,4 +183,4 @@ def locate_features(name: str) -> Path:
         return path
     if path.suffix:
         raise WeightsMissingError(f"losses.feature_network: {path} is no file")
-    raise UnknownNameError("feature network", name, ["vgg16_bn", "efficientnet-lite0"])
+    raise UnknownNameError("feature network", name, ["vgg16_bn", "vgg16", "efficientnet-lite0"])
