@@ -65,8 +65,9 @@ class Trainer(Stagewise[ChromaRecipe, LabNet, ChromaStage]):
             load_encoder(net.encoder, self.recipe.network)
         return net
 
-    def _trial(self, stage: ChromaStage, side: int) -> object:
-        gray, ab = torch.rand(2, 1, side, side), torch.zeros(2, 2, side, side)
+    def _trial(self, stage: ChromaStage, count: int, side: int) -> object:
+        del stage
+        gray, ab = torch.rand(count, 1, side, side), torch.zeros(count, 2, side, side)
         return self._losses(self.net(gray.to(self.device)), ab.to(self.device))
 
     def _begin(self) -> None:

@@ -34,7 +34,7 @@ S = TypeVar("S", bound=ScheduledStage)
 Steppers = dict[str, Stepper]
 
 TRIAL_SIDE = 64
-"""Side of the two pictures, in pixels, that the memory of a step is measured on."""
+"""Side of the pictures, in pixels, that the memory of a step is measured on."""
 
 
 class Stagewise(ABC, Generic[R, N, S]):
@@ -86,8 +86,12 @@ class Stagewise(ABC, Generic[R, N, S]):
         """The network with the weights it starts from."""
 
     @abstractmethod
-    def _trial(self, stage: S, side: int) -> object:
-        """A loss on two pictures of that side; what it holds is what a step keeps in memory."""
+    def _trial(self, stage: S, count: int, side: int) -> object:
+        """The losses on so many pictures of that side, for their use of memory."""
+
+    def _learning(self) -> list[nn.Module]:
+        """Every network that learns."""
+        return [self.net]
 
     def _still(self, stage: S) -> list[nn.Module]:
         """The parts of the network that do not move in a stage."""
@@ -163,11 +167,16 @@ class Stagewise(ABC, Generic[R, N, S]):
         )
 
     def _memory(self, stage: S) -> int:
-        """Bytes of a step, measured on two small pictures."""
+        """Bytes of a step, measured on a few small pictures."""
         self._freeze(stage)
-        saved = saved_for_backward(self.net, lambda: self._trial(stage, TRIAL_SIDE))
+        nets = nn.ModuleList(self._learning())
+        two, four = (
+            saved_for_backward(nets, lambda count=count: self._trial(stage, count, TRIAL_SIDE))  # type: ignore[misc]
+            for count in (2, 4)
+        )
+        each, fixed = (four - two) / 2, 2 * two - four  # a picture's share, and what norms keep
         pictures = stage.batch * (stage.size / TRIAL_SIDE) ** 2
-        return int(kept_by_training(self.net) + saved / 2 * pictures)
+        return int(kept_by_training(nets) + fixed + each * pictures)
 
     # -------------------------------------------------------------- the run
 
