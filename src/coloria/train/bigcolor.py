@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from coloria.config import dump_recipe
 from coloria.device import autocast
 from coloria.models import bigcolor
-from coloria.models.bigcolor import BigColor
+from coloria.models.bigcolor import Z_STD, BigColor
 from coloria.models.biggan import Discriminator
 from coloria.models.deoldify import Coding
 from coloria.train import bigcolor_start, distributed, features
@@ -37,9 +37,6 @@ from coloria.train.validate import joined
 
 Z_STREAM = 23
 """Last part of the seed of a sample's random vector, so that it differs from its other draws."""
-
-Z_STD = 0.8
-"""Standard deviation of the random vector in training."""
 
 UNIT = Coding((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
 """Pictures as they are, in [0, 1]."""
@@ -109,7 +106,7 @@ class Trainer(Stagewise[BigColorRecipe, BigColor, BigColorStage]):
     def _still(self, stage: BigColorStage) -> list[nn.Module]:
         net = self.net
         return {
-            "all": lambda: [],
+            "all": list,
             "encoder": lambda: [net.G],
             "generator": net.E.body,
             "late": net.E.early,
@@ -124,10 +121,9 @@ class Trainer(Stagewise[BigColorRecipe, BigColor, BigColorStage]):
             steppers["net"] = Stepper(
                 self.net, stage.lr, betas, config.weight_decay, dtype=self.dtype
             )
-        if self._judged(stage) and stage.train_d:
-            steppers["discriminator"] = Stepper(
-                self._judged(stage), stage.lr_d, config.betas_d, dtype=self.dtype
-            )
+        if (judge := self._judged(stage)) is not None and stage.train_d:
+            judge.requires_grad_(True)
+            steppers["discriminator"] = Stepper(judge, stage.lr_d, config.betas_d, dtype=self.dtype)
         return steppers
 
     def _rate(self, stage: BigColorStage, done: int, steps: int) -> float:
@@ -223,7 +219,7 @@ class Trainer(Stagewise[BigColorRecipe, BigColor, BigColorStage]):
 
     def _begin(self) -> None:
         if self.recipe.run.print_config and distributed.is_main():
-            print(dump_recipe(self.recipe))  # noqa: T201 - what the key asks for
+            print(dump_recipe(self.recipe))
 
     def _after_step(
         self, run: Run[BigColorRecipe] | None, stage: BigColorStage, epoch: int

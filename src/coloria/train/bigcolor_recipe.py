@@ -14,15 +14,12 @@ from pydantic import Field, model_validator
 
 from coloria.config import Recipe, RunConfig, Strict
 from coloria.models import bigcolor
-from coloria.models.bigcolor import BigColorConfig
+from coloria.models.bigcolor import ENTRY, BigColorConfig
 from coloria.models.registry import Weights
 from coloria.train.scheduled import ScheduledStage
 
 Rate = float
 Betas = tuple[float, float]
-
-ENTRY = {64: 4, 32: 3, 16: 2, 8: 1, 1: 0}
-"""The generator's block that a feature map of so many pixels a side (for 256) enters at."""
 
 UNCONDITIONED = {"adabatch": "batch", "adain": "instance"}
 """The encoder's norms, and what they are without the class."""
@@ -93,7 +90,7 @@ class BigColorNetwork(Strict):
         """What :func:`coloria.models.bigcolor.build` takes."""
         names = {field.name for field in fields(BigColorConfig)}
         own = {name: value for name, value in self.model_dump().items() if name in names}
-        if self.no_cond_e:
+        if self.no_cond_e or not self.n_classes:
             own["norm_type"] = UNCONDITIONED.get(self.norm_type, self.norm_type)
         return asdict(BigColorConfig(**own))
 
@@ -298,4 +295,4 @@ def weights(recipe: BigColorRecipe, state: Mapping[str, Any]) -> Weights:
     """
     net = bigcolor.build(recipe.model, recipe.network.shape())
     net.load_state_dict(state["ema"]["average"] if state["ema"] else state["net"])
-    return Weights(bigcolor.tensors(net), net.card_config(), {**net.coding(), **recipe.use()})
+    return Weights(bigcolor.tensors(net), net.card_config(), recipe.use())
