@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from coloria.models.biggan_layers import Spectral
 from coloria.models.layers import SpectralConv2d, WeightNormConv2d
 
 
@@ -24,7 +25,7 @@ def fold_weight_norms(net: nn.Module) -> nn.Module:
     """
     for module in list(net.modules()):
         for name, child in list(module.named_children()):
-            if isinstance(child, SpectralConv2d | WeightNormConv2d):
+            if isinstance(child, SpectralConv2d | WeightNormConv2d | Spectral):
                 setattr(module, name, child.folded())
     return net
 
@@ -42,6 +43,9 @@ def unfold_weight_norms(net: nn.Module, state: Mapping[str, Tensor]) -> dict[str
     whole = dict(state)
     for name, module in net.named_modules():
         key = f"{name}.weight"
+        if isinstance(module, Spectral) and key in state:
+            u, values, _ = torch.linalg.svd(state[key].flatten(1), full_matrices=False)
+            whole |= {f"{name}.u0": u[:, :1].T, f"{name}.sv0": values[:1]}
         if not isinstance(module, SpectralConv2d | WeightNormConv2d) or key not in state:
             continue
         kernel = whole.pop(key)

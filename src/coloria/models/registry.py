@@ -126,6 +126,10 @@ _ZHANG_2017 = (
     "Zhang, Zhu, Isola, Geng, Lin, Yu, Efros, Real-Time User-Guided Image Colorization with "
     "Learned Deep Priors, SIGGRAPH 2017, arXiv:1705.02999"
 )
+_BIGCOLOR = (
+    "Kim, Kang, Kim, Lee, Kim, Kim, Baek, Cho, BigColor: Colorization using a Generative Color "
+    "Prior for Natural Images, ECCV 2022, arXiv:2207.09685"
+)
 _DEOLDIFY = "J. Antic, DeOldify, github.com/jantic/DeOldify"
 
 MODELS: dict[str, Model] = {
@@ -172,6 +176,21 @@ MODELS: dict[str, Model] = {
         ),
         aliases=("cnn",),
         tiny={"width": 0.0625},
+    ),
+    "bigcolor": Model(
+        name="bigcolor",
+        title="BigColor",
+        summary="vivid colours from a generator that has seen ImageNet; several answers at will",
+        module="coloria.models.bigcolor",
+        paper=_BIGCOLOR,
+        year=2022,
+        licence="MIT",
+        architecture=Architecture(
+            unet=False, resnet=None, cnn=False, gan=True, supervised=False, parameters=105_195_748
+        ),
+        aliases=("bigcolorx",),
+        render_factor=16,
+        tiny={"width": 4, "n_classes": 10, "dim_f": 16},
     ),
     "eccv16": Model(
         name="eccv16",
