@@ -152,6 +152,7 @@ class Trainer(Stagewise[BigColorRecipe, BigColor, BigColorStage]):
         if "net" in steppers:
             steppers["net"].step(loss, rate)
             if self.ema:
+                self.ema.decay = stage.ema or self.recipe.run.ema or 0.0
                 self.ema.update(self.net)
         return figures
 

@@ -218,6 +218,12 @@ class BigColorStage(ScheduledStage):
         "encoder; also the late half of the encoder; nothing but the discriminator",
     )
     train_d: bool = Field(default=True, description="whether the discriminator learns")
+    ema: float | None = Field(
+        default=None,
+        gt=0,
+        lt=1,
+        description="decay of the average of the weights in this stage; none: that of run.ema",
+    )
 
     def factor(self, done: float, steps: float) -> float:
         """Share of the learning rate after so many of the steps behind the warm-up."""
