@@ -11,6 +11,7 @@ from collections.abc import Mapping
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 POWER_ITERATIONS = 10
@@ -72,3 +73,14 @@ def _spectral(key: str, filled: Mapping[str, Tensor], salt: str) -> dict[str, Te
     if leaf == "weight_u":
         found[f"{stem}.weight_v"] = torch.from_numpy(v.astype(np.float32))
     return found
+
+
+def image(shape: tuple[int, int, int, int], salt: str, name: str) -> Tensor:
+    """A smooth random (B, C, H, W), float32 in [0, 1]."""
+    draw = generator(salt, f"input/{name}")
+    batch, channels, height, width = shape
+    small = draw.uniform(0, 1, (batch, channels, max(2, height // 8), max(2, width // 8)))
+    large = F.interpolate(
+        torch.from_numpy(small), (height, width), mode="bilinear", align_corners=False
+    )
+    return (large + 0.05 * torch.from_numpy(draw.standard_normal(shape))).clamp(0, 1).float()
