@@ -5,14 +5,16 @@ Nothing is fetched: a file that is missing is asked for, with the way to do with
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
+import torch
 from torch import Tensor, nn
 
 from coloria.errors import WeightsMissingError
 from coloria.models.bigcolor import BigColor
 from coloria.models.biggan import Discriminator
+from coloria.models.fold import unfold_weight_norms
 from coloria.models.match import check_fit
 from coloria.released import RELEASED
 from coloria.train.bigcolor_recipe import BigColorRecipe
@@ -70,12 +72,18 @@ def fill(net: BigColor, recipe: BigColorRecipe) -> None:
     """
     start, network = recipe.start, recipe.network
     if path := locate("colorizer", start.colorizer):
-        _load(net, weights_of(path, "start.colorizer"))
+        state = weights_of(path, "start.colorizer")
+        if not any(key.endswith(".u0") for key in state):  # a weight file of ours
+            state = unfold_weight_norms(net, state)
+        with torch.device("meta"):
+            run = BigColor(net.config, unused=False).state_dict().keys()
+        _load(net, state, net.state_dict().keys() - run)
         return
     if network.encoder != "bigcolor":
         load_encoder(net.E.net, network)
     if path := locate("generator", start.generator):
-        _load(net.G, read_state(path)[0])
+        spare = {key for key in net.G.state_dict() if any(part in key for part in UNUSED)}
+        _load(net.G, read_state(path)[0], spare)
 
 
 def fill_discriminator(net: Discriminator, recipe: BigColorRecipe) -> None:
@@ -84,10 +92,9 @@ def fill_discriminator(net: Discriminator, recipe: BigColorRecipe) -> None:
         _load(net, read_state(path)[0])
 
 
-def _load(net: nn.Module, state: Mapping[str, Tensor]) -> None:
-    """Loads tensors by their keys; those that are never run may be missing."""
+def _load(net: nn.Module, state: Mapping[str, Tensor], spare: Collection[str] = ()) -> None:
+    """Loads tensors by their keys; those in `spare` may be missing."""
     own = net.state_dict()
-    spare = {k: v for k, v in own.items() if k not in state and any(u in k for u in UNUSED)}
-    whole = {**spare, **state}
+    whole = {**{key: own[key] for key in spare}, **state}
     check_fit("bigcolor", whole, own, None)
     net.load_state_dict(whole)
