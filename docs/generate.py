@@ -150,17 +150,22 @@ def recipe_keras() -> str:
     return _recipe_table(KerasRecipe, own=True)
 
 
+def recipe_bigcolor() -> str:
+    """What a recipe of bigcolor has beside the fields of all recipes."""
+    from coloria.train.bigcolor_recipe import BigColorRecipe
+
+    return _recipe_table(BigColorRecipe, own=True)
+
+
 def _recipe_table(kind: type[Recipe], *, own: bool = False) -> str:
-    """The fields of a recipe, or only those that not every recipe has."""
+    """The fields of a recipe, or only those that not every recipe has, or has so."""
+    common = _recipe_rows(Recipe) if own else []
+    return table(HEAD, [row for row in _recipe_rows(kind) if row not in common])
+
+
+def _recipe_rows(kind: type[Recipe]) -> list[tuple[str, ...]]:
     schema = kind.model_json_schema()
-    common = Recipe.model_fields.keys() - {"model"} if own else ()
-    rows = [row for row in _fields(schema, schema, "") if _first(row) not in common]
-    return table(HEAD, rows)
-
-
-def _first(row: tuple[str, ...]) -> str:
-    """The first part of a row's key."""
-    return row[0].strip("`").partition(".")[0]
+    return list(_fields(schema, schema, ""))
 
 
 def stages() -> str:
@@ -376,6 +381,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "recipe": recipe,
     "recipe-chroma": recipe_chroma,
     "recipe-keras": recipe_keras,
+    "recipe-bigcolor": recipe_bigcolor,
     "recipes": recipes,
     "stages": stages,
     "errors": error_tree,

@@ -27,7 +27,11 @@ from coloria.weightfile import Card
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
-SLOW = {"docs/how-to/train-your-own.md", "docs/how-to/train-with-keras.md"}
+SLOW = {
+    "docs/how-to/train-bigcolor.md",
+    "docs/how-to/train-with-keras.md",
+    "docs/how-to/train-your-own.md",
+}
 """Pages whose blocks train."""
 
 BLOCK = re.compile(

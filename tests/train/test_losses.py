@@ -119,7 +119,7 @@ def test_lite0_features_come_from_the_package() -> None:
 
 def test_unknown_feature_networks_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UnknownNameError, match="did you mean 'vgg16_bn'"):
-        features.build("vgg16", LITE0)
+        features.build("vgg16bn", LITE0)
     with pytest.raises(WeightsMissingError, match="is no file"):
         features.build(str(tmp_path / "vgg.pth"), LITE0)
 

@@ -49,7 +49,6 @@ def find_photos(
     else:
         paths = [data.val] if isinstance(data.val, str) else data.val
         train, val = photos, Photos.find(paths, **options)
-    train.skipped, train.grey = photos.skipped, photos.grey
     return train, val
 
 

@@ -135,15 +135,20 @@ class Photos:
                 "validation need one at least; give another number or more photographs"
             )
         order = np.random.default_rng(seed).permutation(len(self))
-        return self._part(order[count:]), self._part(order[:count])
+        return self.part(order[count:]), self.part(order[:count])
 
     def split_at(self, count: int) -> tuple[Photos, Photos]:
         """The first `count` photographs, and the others."""
         rows = np.arange(len(self))
-        return self._part(rows[:count]), self._part(rows[count:])
+        return self.part(rows[:count]), self.part(rows[count:])
 
-    def _part(self, rows: NDArray[np.int64]) -> Photos:
-        return Photos(self._store, [self._entries[row] for row in sorted(rows)])
+    def part(self, rows: Sequence[int] | NDArray[np.int64]) -> Photos:
+        """The photographs at those positions, in the order that they have here; what had been
+        left out is the same.
+        """
+        part = Photos(self._store, [self._entries[row] for row in sorted(rows)])
+        part.skipped, part.grey = self.skipped, self.grey
+        return part
 
 
 class _Store:

@@ -39,8 +39,8 @@ def ema_update(average: Sequence[Tensor], params: Sequence[Tensor], decay: float
         torch._foreach_lerp_(list(average), same, 1 - decay)
 
 
-STATISTICS = ("running_mean", "running_var")
-"""Buffers that are averaged: those of BatchNorm."""
+STATISTICS = ("running_mean", "running_var", "stored_mean", "stored_var")
+"""Buffers that are averaged: those of BatchNorm, by PyTorch's names and by BigGAN's."""
 
 
 class Ema:

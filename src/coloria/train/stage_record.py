@@ -71,8 +71,13 @@ class StageRecord:
         step: int,
         epoch: int,
         validate: Callable[[], tuple[Mapping[str, float], list[Tensor]]],
-    ) -> None:
-        """Ends an epoch: validates in the main process, while the others wait."""
+    ) -> Mapping[str, float]:
+        """Ends an epoch: validates in the main process, while the others wait.
+
+        Returns:
+            The figures; none in the other processes.
+        """
+        figures: Mapping[str, float] = {}
         if self.run:
             figures, columns = validate()
             self.run.scalars(step, figures, self.stage, epoch)
@@ -84,3 +89,4 @@ class StageRecord:
         if self.time:
             self.time.epochs += 1
             self.time.tick()
+        return figures

@@ -128,6 +128,12 @@ TRAINERS: dict[str, Training] = {
         weights="coloria.train.chroma_recipe:weights",
         default="siggraph17-compact",
     ),
+    "bigcolor": Training(
+        recipe="coloria.train.bigcolor_recipe:BigColorRecipe",
+        trainer="coloria.train.bigcolor:Trainer",
+        weights="coloria.train.bigcolor_recipe:weights",
+        default="bigcolor-compact",
+    ),
     "zhang": Training(
         recipe="coloria.train.keras_recipe:KerasRecipe",
         trainer="coloria.train.keras_unet:Trainer",
