@@ -175,6 +175,7 @@ def worker(photos: str, vgg: str, folder: str) -> None:
         torch.save(first_gradients(photos, vgg), f"{folder}/{distributed.rank()}.pt")
 
 
+@pytest.mark.slow
 def test_two_processes_have_the_gradients_of_the_joint_batch(
     classes: Path, vgg: Path, tmp_path: Path
 ) -> None:
