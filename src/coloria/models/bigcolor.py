@@ -125,7 +125,7 @@ class BigColor(nn.Module):
             blocks=BLOCKS - config.half,
             unused=unused,
         )
-        self.E = _encoder(config, generator.channels_in)
+        self.E: Encoder | LiteEncoder = _encoder(config, generator.channels_in)
         self.G = generator
 
     @property
@@ -181,7 +181,7 @@ class BigColor(nn.Module):
         return {"input": "grey"}
 
 
-def _encoder(config: BigColorConfig, channels: int) -> nn.Module:
+def _encoder(config: BigColorConfig, channels: int) -> Encoder | LiteEncoder:
     if config.encoder != "bigcolor":
         return LiteEncoder(channels, config.dropout)
     return Encoder(

@@ -6,7 +6,7 @@ were just made, then encoder and generator on the same pictures.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -105,13 +105,14 @@ class Trainer(Stagewise[BigColorRecipe, BigColor, BigColorStage]):
 
     def _still(self, stage: BigColorStage) -> list[nn.Module]:
         net = self.net
-        return {
+        still: dict[str, Callable[[], list[nn.Module]]] = {
             "all": list,
             "encoder": lambda: [net.G],
             "generator": net.E.body,
             "late": net.E.early,
             "nothing": lambda: [net],
-        }[stage.train]()
+        }
+        return still[stage.train]()
 
     def _steppers(self, stage: BigColorStage) -> Steppers:
         config = self.recipe.optimizer

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from coloria.errors import WeightsMissingError
 from coloria.models.bigcolor import BigColor
+from coloria.models.bigcolor_encoder import LiteEncoder
 from coloria.models.biggan import Discriminator
 from coloria.models.fold import unfold_weight_norms
 from coloria.models.match import check_fit
@@ -79,7 +80,7 @@ def fill(net: BigColor, recipe: BigColorRecipe) -> None:
             run = BigColor(net.config, unused=False).state_dict().keys()
         _load(net, state, net.state_dict().keys() - run)
         return
-    if network.encoder != "bigcolor":
+    if isinstance(net.E, LiteEncoder):
         load_encoder(net.E.net, network)
     if path := locate("generator", start.generator):
         spare = {key for key in net.G.state_dict() if any(part in key for part in UNUSED)}
