@@ -31,15 +31,13 @@ def make_loss(mae: float, lab: float, beta: float, emphasis: float) -> Callable[
 
 
 def chroma_loss(truth: Any, got: Any, beta: float, emphasis: float) -> Any:
-    """Huber loss on (a*, b*) over means of 2 x 2 pixels; see
-    :func:`coloria.train.losses.chroma_loss`.
+    """Huber loss on (a*, b*) of each pixel: :func:`coloria.train.losses.chroma_loss` with `pool` 1.
+
+    Over means of 2 x 2 pixels this network, with its overlapping strides, learns a pattern of
+    coloured pixels whose means are right.
     """
     ops = keras().ops
-    want, ab = (
-        srgb_to_ab(ops.average_pool(ops.clip(x, 0.0, 1.0), 2, data_format="channels_last"))
-        / CHROMA_UNIT
-        for x in (truth, got)
-    )
+    want, ab = (srgb_to_ab(ops.clip(x, 0.0, 1.0)) / CHROMA_UNIT for x in (truth, got))
     away, turn = ops.abs(ab - want), beta / CHROMA_UNIT
     huber = ops.where(away < turn, 0.5 * away * away / turn, away - 0.5 * turn)
     chroma = ops.sqrt(ops.sum(want * want, axis=-1, keepdims=True))

@@ -85,21 +85,24 @@ def feature_loss(
     return torch.stack([weight * F.l1_loss(got, want) for weight, got, want in pairs]).sum()
 
 
-def chroma_loss(pred: Tensor, target: Tensor, beta: float, emphasis: float = 0.0) -> Tensor:
+def chroma_loss(
+    pred: Tensor, target: Tensor, beta: float, emphasis: float = 0.0, pool: int = 2
+) -> Tensor:
     """Huber loss on (a*, b*) of sRGB pictures (B, 3, H, W), in units of `CHROMA_UNIT`.
-
-    Compared on means over 2 x 2 pixels: finer chroma is seen by nobody and kept by no JPEG.
 
     Args:
         pred: Any values; clipped to [0, 1], the pixel loss pulls back what lies outside.
         target: In [0, 1].
         beta: Where the loss turns from square to linear, in units of a* and b*.
         emphasis: Extra weight for each 100 units of true chroma.
+        pool: Compare means over so many pixels squared. Finer chroma is seen by nobody and kept by
+            no JPEG; but a network whose layers can make patterns finer than that needs 1, or it
+            does.
     """
     ab, want = (
-        srgb_to_lab(F.avg_pool2d(picture.clamp(0, 1), 2))[:, 1:]
+        srgb_to_lab(F.avg_pool2d(picture.clamp(0, 1), pool))[:, 1:]
         for picture in (pred.float(), target.float())
-    )  # (B, 2, H / 2, W / 2)
+    )  # (B, 2, H / pool, W / pool)
     return ab_loss(ab, want, beta, emphasis)
 
 
