@@ -7,7 +7,7 @@ were just made, then encoder and generator on the same pictures.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -18,6 +18,7 @@ from coloria.config import dump_recipe
 from coloria.device import autocast
 from coloria.models import bigcolor
 from coloria.models.bigcolor import Z_STD, BigColor
+from coloria.models.bigcolor_encoder import Encoder, LiteEncoder
 from coloria.models.biggan import Discriminator
 from coloria.models.deoldify import Coding
 from coloria.train import bigcolor_start, distributed, features
@@ -104,14 +105,15 @@ class Trainer(Stagewise[BigColorRecipe, BigColor, BigColorStage]):
     # -------------------------------------------------------------- one step
 
     def _still(self, stage: BigColorStage) -> list[nn.Module]:
-        net = self.net
-        return {
-            "all": list,
-            "encoder": lambda: [net.G],
-            "generator": net.E.body,
-            "late": net.E.early,
-            "nothing": lambda: [net],
-        }[stage.train]()
+        encoder = cast(Encoder | LiteEncoder, self.net.E)
+        still: dict[str, list[nn.Module]] = {
+            "all": [],
+            "encoder": [self.net.G],
+            "generator": encoder.body(),
+            "late": encoder.early(),
+            "nothing": [self.net],
+        }
+        return still[stage.train]
 
     def _steppers(self, stage: BigColorStage) -> Steppers:
         config = self.recipe.optimizer

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from pathlib import Path
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 
 from coloria.errors import WeightsMissingError
 from coloria.models.bigcolor import BigColor
+from coloria.models.bigcolor_encoder import LiteEncoder
 from coloria.models.biggan import Discriminator
 from coloria.models.fold import unfold_weight_norms
 from coloria.models.match import check_fit
@@ -80,7 +82,7 @@ def fill(net: BigColor, recipe: BigColorRecipe) -> None:
         _load(net, state, net.state_dict().keys() - run)
         return
     if network.encoder != "bigcolor":
-        load_encoder(net.E.net, network)
+        load_encoder(cast(LiteEncoder, net.E).net, network)
     if path := locate("generator", start.generator):
         spare = {key for key in net.G.state_dict() if any(part in key for part in UNUSED)}
         _load(net.G, read_state(path)[0], spare)
