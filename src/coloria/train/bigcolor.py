@@ -6,7 +6,7 @@ were just made, then encoder and generator on the same pictures.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -104,15 +104,15 @@ class Trainer(Stagewise[BigColorRecipe, BigColor, BigColorStage]):
     # -------------------------------------------------------------- one step
 
     def _still(self, stage: BigColorStage) -> list[nn.Module]:
-        net = self.net
-        still: dict[str, Callable[[], list[nn.Module]]] = {
-            "all": list,
-            "encoder": lambda: [net.G],
-            "generator": net.E.body,
-            "late": net.E.early,
-            "nothing": lambda: [net],
+        encoder = self.net.E
+        still: dict[str, list[nn.Module]] = {
+            "all": [],
+            "encoder": [self.net.G],
+            "generator": encoder.body(),
+            "late": encoder.early(),
+            "nothing": [self.net],
         }
-        return still[stage.train]()
+        return still[stage.train]
 
     def _steppers(self, stage: BigColorStage) -> Steppers:
         config = self.recipe.optimizer
