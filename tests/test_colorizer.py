@@ -17,7 +17,7 @@ import coloria.colorizer
 from coloria import images
 from coloria.borders import Box
 from coloria.color import Tone
-from coloria.colorizer import Colorizer, network_input
+from coloria.colorizer import Colorizer
 from coloria.errors import (
     OptionError,
     OutOfMemoryError,
@@ -27,6 +27,7 @@ from coloria.errors import (
 )
 from coloria.join import Chroma, join
 from coloria.models import deoldify, registry
+from coloria.network_input import network_input
 from coloria.picture import from_array
 from coloria.weightfile import Card
 from coloria.weights import Found

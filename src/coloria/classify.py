@@ -17,9 +17,9 @@ from torch import Tensor, nn
 
 from coloria.borders import Box
 from coloria.classes import Label, names
-from coloria.colorizer import network_input
 from coloria.errors import WeightsMismatchError
 from coloria.models.deoldify import LITE0
+from coloria.network_input import network_input
 from coloria.picture import Picture
 from coloria.weightfile import read_state
 

@@ -13,7 +13,6 @@ from typing import Any, Literal, cast
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
 
 from coloria import images
 from coloria.borders import Box, find_border
@@ -25,6 +24,7 @@ from coloria.images import Picture, Source
 from coloria.join import Chroma, join, transfer_legacy, transfer_luma
 from coloria.models import registry
 from coloria.models.registry import Backbone, Model
+from coloria.network_input import network_input
 from coloria.variants import Variants
 from coloria.weightfile import Card
 from coloria.weights import Found, find, read
@@ -360,25 +360,6 @@ def make_tone(options: dict[str, float]) -> Tone:
                 f"there are: {', '.join(TONE_RANGES)}"
             )
     return Tone(**options)
-
-
-def network_input(
-    picture: Picture, box: Box, size: tuple[int, int], resize: str = "bilinear"
-) -> NDArray[np.uint8]:
-    """The content of a picture as the network sees it: (H, W) uint8 grey.
-
-    Resized first and made grey afterwards, both by Pillow, as DeOldify does.
-
-    Args:
-        picture: The picture.
-        box: Its content.
-        size: Height and width of the result, in pixels.
-        resize: Pillow's name of the filter.
-    """
-    pixels = picture.pixels8()[box.slices]
-    method = Image.Resampling[resize.upper()]
-    image = Image.fromarray(pixels).resize((size[1], size[0]), method)
-    return np.asarray(image.convert("L"))
 
 
 def _in_range(name: str, value: int, unit: int) -> int:
