@@ -98,11 +98,12 @@ def step(classes: Path, vgg: Path) -> dict[str, float]:
         net.load_state_dict(fill(net.state_dict(), "dev"))
         # PyTorch's BatchNorm on a CPU is 1000 times less exact with the channels last.
         net.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+    trainer.net.double()  # in float32 the edge below would depend on the number of threads
     trainer.net.G.output_layer[0].register_forward_hook(as_recorded)
     x = image((2, 3, 256, 256), "dev", "step")
     gray = (x * torch.tensor(GRAYSCALE).view(3, 1, 1)).sum(1, keepdim=True)
-    z = torch.from_numpy(generator("dev", "input/z").standard_normal((2, 119)) * 0.8).float()
-    batch = Batch(gray, x, np.arange(2), tuple(f"{kind}/a.png" for kind in CLASSES))
+    z = torch.from_numpy(generator("dev", "input/z").standard_normal((2, 119)) * 0.8)
+    batch = Batch(gray.double(), x, np.arange(2), tuple(f"{kind}/a.png" for kind in CLASSES))
     trainer._ids = dict(zip(batch.names, CLASSES, strict=True))
     stage = trainer.stages[2]
     trainer._mode(stage)
