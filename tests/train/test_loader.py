@@ -251,9 +251,9 @@ def test_prefetch_is_bounded(photos: Photos, monkeypatch: pytest.MonkeyPatch) ->
 def test_waiting_is_counted(photos: Photos, monkeypatch: pytest.MonkeyPatch) -> None:
     batches = make(photos, workers=1, prefetch=1)
     read = Photos.read
-    monkeypatch.setattr(Photos, "read", lambda self, i: (time.sleep(0.01), read(self, i))[1])
+    monkeypatch.setattr(Photos, "read", lambda self, i: (time.sleep(0.03), read(self, i))[1])
     list(batches.epoch(0))
-    assert batches.wait_s > 0.15  # 20 reads of 10 ms by one thread
+    assert batches.wait_s > 0.15  # 20 reads of 30 ms by one thread
     assert 0 < batches.busy_s < 1
 
 
