@@ -197,7 +197,7 @@ def test_names_are_completed():
 
 def test_a_terminal_sees_a_progress_bar(monkeypatch, capsys):
     monkeypatch.setattr("sys.stderr.isatty", lambda: True)
-    with coloria.cli.weights._progress("artistic") as progress:
+    with coloria.cli.weights.progress_bar("artistic") as progress:
         progress(500_000, 1_000_000)
     err = capsys.readouterr().err
     assert "artistic" in err
