@@ -243,8 +243,14 @@ def test_positional_lists_are_left_to_the_caller(tmp_path):
     torch.save(content, tmp_path / "EG_EMA_011.ckpt")
     loaded = read_checkpoint(tmp_path / "EG_EMA_011.ckpt")
     assert torch.equal(loaded["shadow_params"][0], torch.ones(2))
-    with pytest.raises(WeightsFormatError, match="'decay' is a float, not a tensor"):
+    with pytest.raises(WeightsFormatError, match="the checkpoint they belong to"):
         read_state(tmp_path / "EG_EMA_011.ckpt")
+
+
+def test_what_is_not_a_tensor_is_named(tmp_path):
+    torch.save({"weight": torch.ones(2), "decay": 0.999}, tmp_path / "w.pth")
+    with pytest.raises(WeightsFormatError, match="'decay' is a float, not a tensor"):
+        read_state(tmp_path / "w.pth")
 
 
 @pytest.mark.parametrize("content", [[torch.ones(1)], {}, {1: torch.ones(1)}, torch.ones(2)])
