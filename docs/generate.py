@@ -20,6 +20,7 @@ from coloria.config import Recipe
 from coloria.metrics.table import MEASURES
 from coloria.models.registry import MODELS
 from coloria.released import RELEASED, generators
+from coloria.weights import embedded
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -48,15 +49,17 @@ def models() -> str:
     """The models, for README.md."""
     rows = [
         (
-            f"`{m.name}` (`{'`, `'.join(m.aliases)}`)",
+            " or ".join(f"`{name}`" for name in (m.name, *m.aliases)),
             f"{m.title}, {m.year}: {m.summary}",
-            f"{m.architecture.parameters / 1e6:.0f} M",
-            ", ".join(f"`{e.name}` ({_megabytes(e.bytes)})" for e in generators(m.name)),
+            _megabytes(path.stat().st_size) if (path := embedded(m.name)) else "none",
+            f"{m.architecture.parameters / 1e6:.0f} M parameters",
+            ", ".join(f"`{e.name}` ({_megabytes(e.bytes)})" for e in generators(m.name)) or "none",
             m.licence,
         )
         for m in MODELS.values()
     ]
-    return table(("model", "what it is", "parameters", "released weights", "their licence"), rows)
+    titles = "model", "what it is", "embedded", "full network", "released weights", "their licence"
+    return table(titles, rows)
 
 
 def released() -> str:
