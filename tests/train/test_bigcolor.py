@@ -181,6 +181,19 @@ def test_enhancement_moves_away_from_grey_and_stays_in_range() -> None:
     assert enhanced(torch.rand(1, 3, 4, 4), 9.0).aminmax() == (0.0, 1.0)
 
 
+def test_the_losses_aim_at_livelier_pictures_where_that_is_asked_for(
+    photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    changes = [f"data.train={photos}", "losses.enhance=2"]
+    trainer = Trainer(load_recipe("smoke/bigcolor", BigColorRecipe, changes), "cpu")
+    stage = trainer.stages[0]
+    batch = next(iter(trainer.batches(stage)[0].epoch(0)))
+    monkeypatch.setattr(trainer, "_made", lambda batch, seed: enhanced(batch.rgb, 2))
+    assert trainer._step(batch, stage, 0, {}, 1.0)["train/lab"] == 0
+    monkeypatch.setattr(trainer, "_made", lambda batch, seed: batch.rgb)
+    assert trainer._step(batch, stage, 0, {}, 1.0)["train/lab"] > 0
+
+
 def test_the_random_vector_belongs_to_its_sample() -> None:
     one, other = noise([[1, 2], [1, 3]], 5000), noise([[1, 3]], 5000)
     assert torch.equal(one[1:], other)

@@ -143,7 +143,7 @@ class Trainer(Stagewise[BigColorRecipe, BigColor, BigColorStage]):
             figures["train/discriminator"] = float(loss.detach())
             check_finite(figures, where)
             steppers["discriminator"].step(loss, rate * stage.lr_d / stage.lr)
-        parts = self._losses(fake, batch.rgb)
+        parts = self._losses(fake, enhanced(batch.rgb, self.recipe.losses.enhance))
         if self._judged(stage):
             parts["adversarial"] = self.recipe.adversarial(stage) * self._verdict(fake, batch)
         loss = torch.stack(list(parts.values())).sum()

@@ -159,6 +159,13 @@ class BigColorLosses(Strict):
         ge=0,
         description="extra weight of a pixel in the Huber loss for each 100 units of true chroma",
     )
+    enhance: float | None = Field(
+        default=None,
+        gt=0,
+        description="factor on the saturation of the true pictures that the losses above aim at, "
+        "all but the adversarial one: what is uncertain is averaged to calm colours, and this "
+        "makes up for it; none: as they are",
+    )
     feature_network: str = Field(
         default="vgg16",
         description="vgg16, vgg16_bn, efficientnet-lite0, or the path of weights of either VGG",
