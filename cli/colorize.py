@@ -52,12 +52,6 @@ def _tones(function: Callable[..., Any]) -> Callable[..., Any]:
     return function
 
 
-def _complete_class(text: str) -> list[str]:
-    from coloria.classes import AUTO, names
-
-    return [name for name in (AUTO, *names()) if name.startswith(text)]
-
-
 @click.command()
 @click.argument(
     "inputs", metavar="INPUTS...", nargs=-1, required=True, type=click.Path(allow_dash=True)
@@ -107,14 +101,7 @@ def _complete_class(text: str) -> list[str]:
     show_default=True,
     help="Pictures coloured together; more helps on a GPU.",
 )
-@click.option(
-    "--class",
-    "class_",
-    metavar="CLASS",
-    shell_complete=lambda ctx, param, text: _complete_class(text),
-    help="bigcolor: what the pictures show, an ImageNet class by number or name; auto lets a "
-    "classifier choose. [default: auto where the weights know classes]",
-)
+@options.class_
 @click.option(
     "--samples",
     metavar="N",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -40,6 +40,15 @@ def _model_names(ctx: click.Context, param: click.Parameter, value: Sequence[str
 )
 @options.weights
 @click.option("--sweep", is_flag=True, help="Also at several sizes for the network.")
+@options.class_
+@click.option(
+    "--samples",
+    metavar="N",
+    type=click.IntRange(1, 100),
+    default=1,
+    show_default=True,
+    help="bigcolor: so many colourings, a picture each.",
+)
 @options.device
 @options.precision
 @click.option("--overwrite", is_flag=True, help="Replace the sheet if it is there.")
@@ -48,10 +57,8 @@ def compare(
     output: Path | None,
     models: list[str],
     weights: str,
-    sweep: bool,
-    device: str,
-    precision: str,
     overwrite: bool,
+    **chosen: Any,
 ) -> None:
     """Colour PICTURE with every model that has weights here, on one labelled sheet."""
     from coloria.weights import with_weights
@@ -64,6 +71,6 @@ def compare(
         raise OutputExistsError(f"{target} is there already: give --overwrite or another -o")
     from coloria import compare as sheets
 
-    cells = sheets.cells(picture, names, weights, sweep=sweep, device=device, precision=precision)
+    cells = sheets.cells(picture, names, weights, **chosen)
     sheets.write(cells, target)
     click.echo(target)

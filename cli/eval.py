@@ -82,8 +82,9 @@ FOLDER = click.Path(file_okay=False, path_type=Path)
     type=click.IntRange(0),
     default=0,
     show_default=True,
-    help="Of the draw and of the intervals.",
+    help="Of the draw, of the intervals, and of what bigcolor draws.",
 )
+@options.class_
 @options.device
 @options.precision
 @click.option("--gpus", type=click.IntRange(1), default=None, help="Share out among so many GPUs.")
@@ -137,7 +138,7 @@ def _evaluate(given: dict[str, Any]) -> tuple[Result, list[Row]]:
 
     from coloria import cache
     from coloria.metrics.evaluate import evaluate as run
-    from coloria.metrics.rows import ModelRow, model_name
+    from coloria.metrics.rows import ModelRow, coloring, model_name
 
     sources = [name for name in ("pred", "checkpoints") if given[name]]
     if len(sources) > 1 or (sources and (given["models"] or given["every"])):
@@ -150,19 +151,21 @@ def _evaluate(given: dict[str, Any]) -> tuple[Result, list[Row]]:
     if given["download"]:
         _download(given["metrics"])
     use = {key: given[key] for key in ("device", "precision")}
-    sized = {"render_size": given["render_size"]} if given["render_size"] else {}
+    own = {key: given[key] for key in ("render_size", "class_", "seed")}
     with tempfile.TemporaryDirectory() as folder:
         rows: list[Row]
         if given["checkpoints"]:
             from coloria.metrics.checkpoints import checkpoint_rows
 
             run_folder, place = given["checkpoints"], Path(folder)
-            rows = checkpoint_rows(run_folder, place, use["device"], use["precision"], sized)
+            rows = checkpoint_rows(
+                run_folder, place, use["device"], use["precision"], coloring(**own)
+            )
         elif given["pred"]:
             rows = []
         else:
             rows = [
-                ModelRow(model_name(name, choice), name, choice, **use, options=sized)
+                ModelRow(model_name(name, choice), name, choice, **use, options=coloring(**own))
                 for choice in dict.fromkeys(given["weights"])
                 for name in _models(given, choice)
             ]
@@ -177,7 +180,7 @@ def _evaluate(given: dict[str, Any]) -> tuple[Result, list[Row]]:
                 rows=rows,
                 limit=given["limit"],
                 size=given["size"],
-                seed=given["seed"],
+                **own,
                 device=given["device"],
                 gpus=given["gpus"] or 0,
                 group_by=given["group_by"],

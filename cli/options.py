@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from click.shell_completion import CompletionItem
 
-__all__ = ["DEVICES", "PRECISIONS", "device", "model", "precision", "weights"]
+__all__ = ["DEVICES", "PRECISIONS", "class_", "device", "model", "precision", "weights"]
 
 F = TypeVar("F", bound="Callable[..., Any]")
 
@@ -93,6 +93,24 @@ def device(function: F) -> F:
         callback=_device_name,
         shell_complete=lambda ctx, param, text: [d for d in DEVICES if d.startswith(text)],
         help=f"Where it runs: {', '.join(DEVICES)}.",
+    )(function)
+
+
+def _complete_class(text: str) -> list[str]:
+    from coloria.classes import AUTO, names
+
+    return [name for name in (AUTO, *names()) if name.startswith(text)]
+
+
+def class_(function: F) -> F:
+    """``--class``."""
+    return click.option(
+        "--class",
+        "class_",
+        metavar="CLASS",
+        shell_complete=lambda ctx, param, text: _complete_class(text),
+        help="bigcolor: what the pictures show, an ImageNet class by number or name; auto lets a "
+        "classifier choose. [default: auto where the weights know classes]",
     )(function)
 
 

@@ -45,3 +45,19 @@ def tiny_weights(tmp_path_factory):
     path = tmp_path_factory.mktemp("weights") / "tiny.safetensors"
     write_state(path, fold_weight_norms(net).state_dict(), card)
     return path
+
+
+@pytest.fixture(scope="session")
+def bigcolor_weights(tmp_path_factory):
+    """Nobody trained them; `classes`: the 1000, in a narrow network, else none."""
+    from coloria.models import bigcolor, registry
+    from coloria.weightfile import Card, write_state
+
+    def make(classes):
+        config = {"width": 4} if classes else registry.get("bigcolor").tiny
+        net = bigcolor.build("bigcolor", config)
+        path = tmp_path_factory.mktemp("weights") / f"{'known' if classes else 'free'}.safetensors"
+        write_state(path, bigcolor.tensors(net), Card("bigcolor", config, default_size=32))
+        return path
+
+    return {classes: make(classes) for classes in (True, False)}

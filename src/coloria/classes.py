@@ -9,12 +9,17 @@ from importlib.resources import files
 
 from coloria.errors import OptionError
 
-__all__ = ["AUTO", "COUNT", "Label", "find_class", "names"]
+__all__ = ["AUTO", "COUNT", "NOBODY", "Label", "chosen", "find_class", "names"]
 
 COUNT = 1000
 
 AUTO = "auto"
 """In place of a class: let a classifier choose."""
+
+NOBODY = (
+    "takes a class: only weights of bigcolor that were trained with classes do; leave the class out"
+)
+"""What is told, after "no model here" or the like, of a class that is of no use."""
 
 SUGGESTIONS = 5
 
@@ -66,6 +71,18 @@ def find_class(wanted: int | str, count: int = COUNT) -> Label:
     if (found := known.get(text.lower())) is not None:
         return Label(found, names()[found])
     raise OptionError(f"no ImageNet class is called {text!r}{_nearest(text.lower(), list(known))}")
+
+
+def chosen(wanted: int | str | None, count: int) -> int | str | None:
+    """What weights that know `count` classes are to be given: a number, AUTO where nothing was
+    wanted; None for weights that know none.
+
+    Raises:
+        OptionError: There is no such class.
+    """
+    if not count:
+        return None
+    return AUTO if wanted in (None, AUTO) else find_class(wanted, count).id
 
 
 def _nearest(text: str, known: list[str]) -> str:

@@ -8,16 +8,20 @@ from dataclasses import dataclass
 from html import escape
 from importlib.resources import files
 from io import BytesIO
+from itertools import product
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from coloria import images
+from coloria.classes import NOBODY, chosen
 from coloria.colorizer import FACTOR_PIXELS, load
 from coloria.errors import OptionError
+from coloria.models import registry
 from coloria.picture import Picture, to_pil
 from coloria.weightfile import atomic
+from coloria.weights import classes, find
 
 SUFFIXES = (".png", ".html")
 
@@ -51,6 +55,8 @@ def cells(
     weights: str = "auto",
     *,
     sweep: bool = False,
+    class_: int | str | None = None,
+    samples: int = 1,
     device: str = "auto",
     precision: str = "auto",
 ) -> list[Cell]:
@@ -61,23 +67,37 @@ def cells(
         models: Their names.
         weights: Of all of them, as :func:`coloria.load` takes them.
         sweep: Also at several sizes for the network.
+        class_: What it shows, as :meth:`coloria.Colorizer.colorize` takes it, for weights that know
+            classes.
+        samples: Colourings by each model that gives many, with the seeds 0, 1 and so on.
         device: As :func:`coloria.load` takes it.
         precision: As :func:`coloria.load` takes it.
 
     Raises:
         PictureError: It cannot be read.
         WeightsError: A model has no weights here.
+        OptionError: None of the models takes a class, or gives several answers.
     """
+    labels = {
+        name: chosen(class_, classes(name, find(name, weights)))
+        for name in (registry.get(model).name for model in models)
+    }
+    if class_ is not None and not any(label is not None for label in labels.values()):
+        raise OptionError(f"none of the models {NOBODY}")
+    if samples > 1 and not any(registry.get(name).draws for name in labels):
+        raise OptionError("none of the models gives several answers: samples are for bigcolor")
     picture = images.read(source)
     found = [Cell("original", _shown(picture))]
-    for name in models:
+    for name, label in labels.items():
         colorizer = load(name, weights, device, precision)
         sizes: list[tuple[str, dict[str, int]]] = [("", {})]
         if sweep:
             sizes = _sweep(colorizer.card.default_size if colorizer.card else None)
-        for words, options in sizes:
-            made = colorizer.predict(picture, **options).render()
-            found.append(Cell(f"{name} {words}".strip(), _shown(made)))
+        for (words, options), sample in product(sizes, range(samples if colorizer.draws else 1)):
+            made = colorizer.predict(picture, class_=label, seed=sample, **options)
+            number = f"s{sample + 1}" if samples > 1 and colorizer.draws else ""
+            told = filter(None, (f"{name} {words}".strip(), number, str(made.label or "")))
+            found.append(Cell(", ".join(told), _shown(made.render())))
     return found
 
 

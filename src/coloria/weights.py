@@ -41,7 +41,14 @@ from coloria.errors import (
 from coloria.fetch import Progress
 from coloria.models import registry
 from coloria.released import RELEASED, Released, generators, released
-from coloria.weightfile import Card, atomic, looks_like_page, read_checkpoint, read_state
+from coloria.weightfile import (
+    Card,
+    atomic,
+    looks_like_page,
+    read_card,
+    read_checkpoint,
+    read_state,
+)
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -50,6 +57,7 @@ __all__ = [
     "Found",
     "Verified",
     "cached",
+    "classes",
     "download",
     "embedded",
     "find",
@@ -121,6 +129,15 @@ def find(model: str, choice: str | os.PathLike[str] = "auto") -> Found:
     if text == "released" or text.startswith("released:"):
         return _released(_entry_for(model, text.partition(":")[2]))
     return _file(Path(text), is_path=isinstance(choice, os.PathLike))
+
+
+def classes(model: str, found: Found) -> int:
+    """How many classes these weights of a model know; 0: none. Reads no more than their card; a
+    file without one is taken to be like the released one.
+    """
+    about = registry.get(model)
+    card = read_card(found.path) if about.draws else None
+    return int(card.config.get("n_classes", about.classes)) if card else about.classes
 
 
 def with_weights(choice: str | os.PathLike[str] = "auto") -> list[str]:

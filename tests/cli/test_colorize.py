@@ -373,22 +373,6 @@ def test_words_are_the_ones_of_the_library():
     assert {saving.find_format(name) for name in module.FORMATS} == set(saving.FORMATS)
 
 
-@pytest.fixture(scope="module")
-def bigcolor_weights(tmp_path_factory):
-    """Nobody trained them; `classes`: the 1000, in a narrow network, else none."""
-    from coloria.models import bigcolor, registry
-    from coloria.weightfile import Card, write_state
-
-    def make(classes):
-        config = {"width": 4} if classes else registry.get("bigcolor").tiny
-        net = bigcolor.build("bigcolor", config)
-        path = tmp_path_factory.mktemp("weights") / f"{'known' if classes else 'free'}.safetensors"
-        write_state(path, bigcolor.tensors(net), Card("bigcolor", config, default_size=32))
-        return path
-
-    return {classes: make(classes) for classes in (True, False)}
-
-
 def bigcolor(weights, *arguments, code=0):
     words = ["colorize", *map(str, arguments), "-m", "bigcolor", "--weights", str(weights)]
     result = CliRunner().invoke(cli, words, prog_name="coloria")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +12,7 @@ import pytest
 from click.testing import CliRunner, Result
 from PIL import Image
 
+import coloria
 from coloria.cli.main import cli, main
 
 
@@ -66,6 +69,8 @@ def test_left_out_ones_are_named_and_the_exit_code_is_1(folder: Path) -> None:
         (["--report", f"{__file__}/report.html"], "cannot be written"),
         (["--size", "0"], "--size"),
         (["--seed", "-1"], "--seed"),
+        (["--class", "strawberry"], "takes a class"),
+        (["--pred", ".", "--truth", ".", "--class", "auto"], "takes a class"),
         (["--save-images", f"{__file__}/kept"], "cannot be made"),
     ],
 )
@@ -79,6 +84,7 @@ def test_wrong_use_is_told(
     with pytest.raises(SystemExit) as ended:
         main()
     assert ended.value.code in (1, 2)
+    assert ended.value.code == 2 or "class" not in words
     assert words in capfd.readouterr().err
 
 
@@ -164,3 +170,86 @@ def test_compare_makes_a_labelled_sheet(folder: Path, tmp_path: Path) -> None:
     assert again.exit_code == 1
     assert "--overwrite" in again.stderr
     assert run(*one, "-o", str(tmp_path / "sheet.gif")).exit_code != 0
+
+
+def of_bigcolor(folder: Path, weights: Path, *arguments: str, code: int = 0) -> Result:
+    words = ("eval", "--data", str(folder), "--metric", "dE00", "-m", "bigcolor")
+    result = run(*words, "-w", str(weights), "--json", "-", *arguments)
+    assert result.exit_code == code, result.output
+    return result
+
+
+def test_a_resumed_evaluation_does_not_mix_classes_and_seeds(
+    folder: Path, bigcolor_weights: dict[bool, Path]
+) -> None:
+    def mean(*arguments: str) -> tuple[float, object]:
+        found = json.loads(of_bigcolor(folder, bigcolor_weights[True], *arguments).stdout)
+        return found["rows"][-1]["measures"]["ciede2000"]["all"]["mean"], found["settings"]["class"]
+
+    kept = Path(os.environ["COLORIA_HOME"]) / "evaluations.jsonl"
+
+    def lines() -> int:
+        return len([line for line in kept.read_text().splitlines() if line])
+
+    first = mean("--class", "strawberry")
+    begun = lines()
+    assert first[1] == 949
+    assert mean("--class", "949") == first  # by its other name: known
+    assert lines() == begun
+    other, seeded = mean("--class", "7"), mean("--class", "strawberry", "--seed", "1")
+    assert lines() == begun + 2 * 3
+    assert len({first[0], other[0], seeded[0]}) == 3
+    assert mean("--class", "strawberry", "--fresh") == first  # the same random vector again
+    assert mean("--class", "strawberry", "--seed", "1", "--fresh") == seeded
+
+
+def test_the_random_vector_is_that_of_the_seed(
+    folder: Path, tmp_path: Path, bigcolor_weights: dict[bool, Path]
+) -> None:
+    weights = bigcolor_weights[False]
+    of_bigcolor(folder, weights, "--seed", "3", "--save-images", str(tmp_path / "kept"))
+    kept = next((tmp_path / "kept").rglob("bigcolor*/1.png"))
+    bigcolor = coloria.load("bigcolor", str(weights))
+    gray = np.asarray(Image.open(folder / "1.png").convert("L"))
+    made = bigcolor.colorize(gray, seed=3, borders=False)
+    np.testing.assert_array_equal(np.asarray(Image.open(kept)), made)
+    assert (made != bigcolor.colorize(gray, seed=4, borders=False)).any()
+
+
+def test_models_without_classes_do_not_mind_those_of_others(
+    folder: Path, bigcolor_weights: dict[bool, Path], tiny_weights: Path
+) -> None:
+    from coloria.metrics.evaluate import evaluate
+    from coloria.metrics.rows import ModelRow, coloring
+
+    def rows(class_: str | None, seed: int) -> list[ModelRow]:
+        files = {"artistic": tiny_weights, "bigcolor": bigcolor_weights[True]}
+        own = coloring(None, class_, seed)
+        return [ModelRow(name, name, str(path), options=own) for name, path in files.items()]
+
+    one, other = rows("3", 0), rows("4", 5)
+    assert [a.key == b.key for a, b in zip(one, other, strict=True)] == [True, False]
+    result = evaluate(data=folder, rows=one, metrics=["dE00"], limit=1, class_="3")
+    assert result.settings["class"] == 3
+    refused = of_bigcolor(folder, bigcolor_weights[False], "--class", "3", code=2)
+    assert "nothing that is measured here takes a class" in refused.stderr
+
+
+def test_compare_shows_every_sample_and_its_class(
+    folder: Path, tmp_path: Path, bigcolor_weights: dict[bool, Path]
+) -> None:
+    def labels(known: bool, *arguments: str) -> list[str]:
+        page = tmp_path / "sheet.html"
+        words = ("compare", str(folder / "0.png"), "-m", "bigcolor", "-o", str(page))
+        weights = ("-w", str(bigcolor_weights[known]), "--overwrite")
+        result = run(*words, *weights, *arguments)
+        assert result.exit_code == 0, result.output
+        return re.findall("<figcaption>(.*?)</figcaption>", page.read_text())
+
+    assert labels(False) == ["bigcolor"]
+    assert labels(False, "--samples", "3") == [f"bigcolor, s{i}" for i in (1, 2, 3)]
+    assert labels(True, "--class", "Strawberry") == ["bigcolor, class 949 strawberry"]
+    refused = run("compare", str(folder / "0.png"), "-m", "artistic", "--samples", "2")
+    assert (refused.exit_code, "samples are for bigcolor" in refused.stderr) == (2, True)
+    refused = run("compare", str(folder / "0.png"), "-m", "artistic", "--class", "2")
+    assert (refused.exit_code, "takes a class" in refused.stderr) == (2, True)

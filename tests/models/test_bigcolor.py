@@ -417,3 +417,17 @@ def test_legacy_luma_is_the_upstream_join(make: Callable[..., Colorizer]) -> Non
     assert moved.max() == pytest.approx(4.1, abs=0.7)
     with pytest.raises(OptionError, match='luma="legacy" reproduces'):
         make().colorize(GRAY, luma="legacy", saturation=2.0)
+
+
+def test_the_table_knows_what_networks_take_before_they_are_loaded(bigcolor_weights) -> None:
+    from coloria import weights
+
+    assert registry.get("bigcolor").classes == BigColorConfig().n_classes
+    for model in registry.MODELS.values():
+        net = model.family().build(model.name, model.tiny) if model.name != "zhang" else None
+        assert model.draws == hasattr(net, "dim_z"), model.name
+    for known, count in ((True, 1000), (False, 0)):
+        found = weights.find("bigcolor", bigcolor_weights[known])
+        assert weights.classes("bigcolor", found) == count
+        net = coloria.load("bigcolor", str(found.path), "cpu").backbone
+        assert net.n_classes == count

@@ -32,3 +32,16 @@ def job(site):
     response = send(site[1], ("photo.jpg", photo()))
     assert response.status_code == 202, response.text
     return finished(site[1], response.json())
+
+
+@pytest.fixture
+def drawing(desk, monkeypatch, bigcolor_weights):
+    """Offers of weights that nobody trained: `bigcolor` knows no classes, `bigcolorx` the 1000."""
+    from coloria.models import registry
+    from coloria.web.offers import _offer
+
+    for name, label, known in (("bigcolor", "own", False), ("bigcolorx", "pre-trained", True)):
+        words = (name, label, str(bigcolor_weights[known]), "none")
+        offer = _offer(registry.get("bigcolor"), *words)
+        monkeypatch.setitem(desk.facts.offers, name, offer)
+    return desk.facts.offers

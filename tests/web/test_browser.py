@@ -243,6 +243,35 @@ def test_every_model_on_one_photograph(page, client):
     assert original == client.get(job["files"][0]["original_url"]).content
 
 
+def test_colourings_are_asked_for_where_the_model_gives_several(drawing, open_page, client):
+    page = open_page()
+    samples, label = page.locator("#samples"), page.locator("#class")
+
+    def chosen(model):
+        page.locator(f"label[for=model-{model}]").click()
+        seen = [field.is_visible() for field in (samples, label)]
+        assert seen == [field.is_enabled() for field in (samples, label)]
+        return seen
+
+    page.set_input_files("#files", [given("one.jpg", photo(seed=3))])
+    found = [chosen(model) for model in ("bigcolorx", "all", "artistic", "bigcolor")]
+    assert found == [[True, True], [True, True], [False, False], [True, False]]
+    page.locator("label[for=model-bigcolorx]").click()
+    label.fill("strawbery")
+    page.locator("label[for=model-bigcolor]").click()  # what was written there is not sent
+    samples.fill("2")
+    small(page)
+    coloured(page, 2)
+    names = [text.split("\n")[0] for text in page.locator(".result-name").all_inner_texts()]
+    assert names[0] == "Original"
+    assert [name[:15] for name in names[1:]] == ["BigColor, no. 1", "BigColor, no. 2"]
+    job = client.get(page.locator("#results").get_attribute("data-self")).json()
+    assert (job["options"]["samples"], job["options"]["class"]) == (2, None)
+    for result in job["files"][0]["results"]:
+        content, name = fetched(page, page.locator(f"a[data-url='{result['url']}']"))
+        assert (name, content) == (result["filename"], client.get(result["url"]).content)
+
+
 # ------------------------------------------------------------------ refusals, in words
 
 

@@ -223,7 +223,9 @@ def test_the_description_has_every_route(client):
     upload = document["paths"]["/api/v1/upload"]["post"]
     fields = upload["requestBody"]["content"]["multipart/form-data"]["schema"]["properties"]
     tones = client.get("/api/v1/models").json()["tones"]
-    assert set(fields) == {"files", "model", "size", "keep_location", *tones}
+    own = {"files", "model", "size", "samples", "class", "keep_location"}
+    assert set(fields) == {*own, *tones}
+    assert fields["samples"] | {"minimum": 1, "maximum": 5, "default": 1} == fields["samples"]
     assert "HTTPValidationError" not in json.dumps(document)
 
 

@@ -21,6 +21,7 @@ from typing import Any
 import torch
 from PIL import Image
 
+from coloria.classes import NOBODY
 from coloria.errors import ColoriaError, DeviceError, OptionError, WeightsMissingError
 from coloria.metrics import table
 from coloria.metrics.baselines import best_tint
@@ -35,7 +36,7 @@ from coloria.metrics.photographs import (
     readable,
 )
 from coloria.metrics.results import Result, RowResult, picture_path
-from coloria.metrics.rows import FolderRow, ModelRow, Row, baselines, model_name
+from coloria.metrics.rows import FolderRow, ModelRow, Row, baselines, coloring, model_name
 from coloria.metrics.sets import Pixels, SetMeasure
 from coloria.models import registry
 from coloria.weightfile import atomic
@@ -81,6 +82,7 @@ def evaluate(
     limit: int | None = None,
     size: int | None = None,
     render_size: int | None = None,
+    class_: int | str | None = None,
     seed: int = 0,
     device: str = "auto",
     precision: str = "auto",
@@ -100,11 +102,16 @@ def evaluate(
         weights: Of all models, as :func:`coloria.load` takes them.
         pred: A folder of results made elsewhere, measured in place of models.
         truth: Their photographs, paired by name.
-        rows: What is measured in place of models, for example checkpoints of a run.
+        rows: What is measured in place of models, for example checkpoints of a run; `render_size`,
+            `class_` and the seed of random vectors are among their own options, and given here
+            they are only noted.
         limit: Measure on so many photographs, drawn by `seed`.
         size: Scale photographs to this short side first, in pixels; None leaves them as they are.
         render_size: Short side at which the networks run; None leaves it to the weights.
-        seed: Of the draw and of the intervals.
+        class_: What all photographs show, a number, a name or "auto", for weights that know
+            classes; others are not told.
+        seed: Of the draw of photographs, of the intervals, and of the random vector of models that
+            give many answers.
         device: "auto", "cpu", "cuda" or "mps".
         precision: As :func:`coloria.load` takes it.
         gpus: Share the photographs out among so many CUDA devices.
@@ -140,10 +147,18 @@ def evaluate(
         found = find(folder, limit, seed)
         wanted = list(rows or ()) or [
             ModelRow(
-                model_name(name, weights), name, weights, device, precision, _sized(render_size)
+                model_name(name, weights),
+                name,
+                weights,
+                device,
+                precision,
+                coloring(render_size, class_, seed),
             )
             for name in dict.fromkeys(registry.get(model).name for model in _listed(models))
         ]
+    labels = {row.options.get("class_") for row in wanted if isinstance(row, ModelRow)} - {None}
+    if class_ is not None and not labels:
+        raise OptionError(f"nothing that is measured here {NOBODY}")
     if work.save:
         _make_folder(work.save, folder)
     smallest = [(table.get(name).title, table.get(name).smallest) for name in work.pairwise]
@@ -163,6 +178,7 @@ def evaluate(
         "data": "bundled" if folder == bundled() else folder.name,
         "size": size,
         "render_size": render_size,
+        "class": labels.pop() if labels else None,
         "limit": limit,
         "seed": seed,
         "grey": 'Pillow convert("L")',
@@ -232,10 +248,6 @@ def _listed(names: Iterable[str] | str) -> list[str]:
 
 def _path(path: str | Path | None) -> Path | None:
     return None if path is None else Path(path).expanduser()
-
-
-def _sized(render_size: int | None) -> dict[str, Any]:
-    return {} if render_size is None else {"render_size": render_size}
 
 
 def _measured(

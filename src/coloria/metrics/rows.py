@@ -13,6 +13,7 @@ from coloria.metrics.baselines import Tint, gray_picture, oracle, tinted
 from coloria.metrics.journal import digest
 from coloria.metrics.photographs import Photograph, gray_of, pixels
 from coloria.metrics.sets import Pixels
+from coloria.models import registry
 
 if TYPE_CHECKING:
     from coloria.colorizer import Colorizer
@@ -73,7 +74,7 @@ class ModelRow(Row):
         step: int | None = None,
     ) -> None:
         self.load_as = (model, weights, device, precision)
-        self.options = options or {}
+        self.options = _taken(model, weights, options or {})
         super().__init__(name, self._key(), is_baseline=False, step=step)
 
     def _key(self) -> str:
@@ -93,7 +94,7 @@ class ModelRow(Row):
         from coloria.colorizer import load
 
         colorizer = load(*self.load_as)
-        colorizer.colorize(np.zeros((64, 64), np.uint8), borders=False)
+        colorizer.colorize(np.zeros((64, 64), np.uint8), borders=False, **self.options)
         return colorizer
 
     def color(self, photograph: Photograph, truth: Pixels, size: int | None) -> Pixels:
@@ -107,6 +108,28 @@ class ModelRow(Row):
         """As :meth:`Row.timed`, without the time that loading takes."""
         _ = self.colorizer
         return super().timed(photograph, truth, size)
+
+
+def coloring(render_size: int | None, class_: int | str | None, seed: int) -> dict[str, Any]:
+    """The options of a :class:`ModelRow`, which leaves out what its weights do not take."""
+    sized = {} if render_size is None else {"render_size": render_size}
+    return {**sized, "class_": class_, "seed": seed}
+
+
+def _taken(model: str, choice: str, options: dict[str, Any]) -> dict[str, Any]:
+    """Those that these weights take, the class as its number: figures belong together where these
+    are equal.
+    """
+    from coloria import weights
+    from coloria.classes import chosen
+
+    taken = {name: value for name, value in options.items() if name not in ("class_", "seed")}
+    if registry.get(model).draws:
+        taken["seed"] = options.get("seed", 0)
+        count = weights.classes(model, weights.find(model, choice))
+        if count:
+            taken["class_"] = chosen(options.get("class_"), count)
+    return taken
 
 
 class FolderRow(Row):

@@ -118,6 +118,10 @@ class Model:
     """Default of the released weights, where they run on squares."""
     render_size: int | None = None
     """Default of the released weights, where they keep the aspect: short side, in pixels."""
+    draws: bool = False
+    """Whether it gives many answers to one picture, told apart by a random vector."""
+    classes: int = 0
+    """How many classes the released weights are told of."""
     tiny: dict[str, Any] = field(default_factory=dict)
     """A small shape of the same network, to test with."""
 
@@ -195,6 +199,8 @@ MODELS: dict[str, Model] = {
         ),
         aliases=("bigcolorx",),
         render_size=256,
+        draws=True,
+        classes=1000,
         tiny={"width": 4, "n_classes": 0, "norm_type": "batch"},
     ),
     "eccv16": Model(

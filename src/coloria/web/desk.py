@@ -10,11 +10,12 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+from coloria.classes import chosen
 from coloria.web.errors import Problem, RefusedError
 from coloria.web.facts import Facts
-from coloria.web.jobs import FINAL, ORIGINAL, File, Job, JobView, Result
+from coloria.web.jobs import FINAL, ORIGINAL, File, Job, JobView, Result, results_of
 from coloria.web.offers import ALL, Offer
-from coloria.web.options import Options, Tones, parse
+from coloria.web.options import Options, Tones, check, parse
 from coloria.web.orders import Color, Done, Load, Render, Written
 from coloria.web.pool import Pool, Task, TaskFailedError
 from coloria.web.store import Store, new_id
@@ -151,8 +152,11 @@ class Desk:
         model = form.fields.pop("model", "")
         offers = self._chosen(model, len(form.files))
         options = parse(form.fields)
+        check(options, offers)
+        each = sum(len(results_of(offer, options.samples)) for offer in offers)
+        self._check_number(each, len(form.files))
         looks = [await look(sent, self.settings.max_pixels) for sent in form.files]
-        self.admit(client, len(offers) * len(looks))
+        self.admit(client, each * len(looks))
         folder = self.store.run / job_id
         files = [
             File(
@@ -162,17 +166,27 @@ class Desk:
                 format=seen.format,
                 width=seen.width,
                 height=seen.height,
-                results={offer.name: Result(offer) for offer in offers},
+                results={r.name: r for offer in offers for r in results_of(offer, options.samples)},
             )
             for index, (sent, seen) in enumerate(zip(form.files, looks, strict=True))
         ]
-        sizes = sum(_most_bytes(seen, len(offers), options) for seen in looks)
+        sizes = sum(_most_bytes(seen, each, options) for seen in looks)
         self.store.reserve(job_id, sum(sent.bytes for sent in form.files) * 2 + sizes)
         job = Job(job_id, client, model, options, files, folder)
         self.jobs[job_id] = job
         for file, result in job.results:
             self._put_in_line(job, file, result)
         return job
+
+    def _check_number(self, each: int, files: int) -> None:
+        """Whether so many results a picture can ever be in line."""
+        most = self.settings.per_client
+        if files > 1 and each * files > most:
+            raise RefusedError(
+                "too_many_files",
+                f"{files} pictures in {each} colourings each are {each * files}; {most} may wait",
+                hint="send fewer pictures, or ask for fewer samples",
+            )
 
     def _chosen(self, model: str, files: int) -> list[Offer]:
         offers = self.facts.offers
@@ -202,7 +216,9 @@ class Desk:
             model=result.offer.model,
             weights=result.offer.weights,
             size=job.options.size,
-            stem=f"{stem}-{result.offer.name}",
+            class_=chosen(job.options.class_, result.offer.classes),
+            seed=(result.sample or 1) - 1,
+            stem=f"{stem}-{result.name}",
             original_stem=f"{stem}-{ORIGINAL}",
         )
 
@@ -396,10 +412,10 @@ def _bytes_of(job: Job) -> int:
     )
 
 
-def _most_bytes(seen: Look, offers: int, options: Options) -> int:
+def _most_bytes(seen: Look, results: int, options: Options) -> int:
     """Of all that can come of a picture: original, results, views and chroma."""
     each = LOSSY_BYTES if seen.format in LOSSY else PLAIN_BYTES
     short, long = sorted((seen.width, seen.height))
     size = options.size or USUAL_SIZE
     chroma = size * min(LONGEST_SIDE, size * long / max(1, short)) * CHROMA_BYTES
-    return int((offers + 1) * (seen.width * seen.height * each + VIEW_BYTES) + offers * chroma)
+    return int((results + 1) * (seen.width * seen.height * each + VIEW_BYTES) + results * chroma)

@@ -63,7 +63,7 @@ async def archive(request: Request, job: str, tones: Changed) -> Response:
     "/download/{job}/{index}/{name}", response_class=Response, responses=_described("image/*")
 )
 async def download(request: Request, job: str, index: int, name: str, tones: Changed) -> Response:
-    """A picture in full size; `name` is that of an offer, or `original`."""
+    """A picture in full size; `name` is an offer (`NAME_s1` of several), or `original`."""
     return _picture(request, job, index, name, tones, view=False)
 
 
@@ -100,7 +100,7 @@ class _Picture(Response):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """The answer."""
-        name = self.file.filename(self.result.offer.name if self.result else ORIGINAL)
+        name = self.file.filename(self.result.name if self.result else ORIGINAL)
         name, how = (f"{Path(name).stem}.jpg", "inline") if self.small else (name, "attachment")
         wanted = (self.job, self.file, self.result, self.tones)
         async with self.desk.picture(*wanted, view=self.small) as made:
@@ -124,7 +124,7 @@ class _Archive(Response):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """The answer."""
-        names = unique([file.filename(result.offer.name) for file, result in self.ready])
+        names = unique([file.filename(result.name) for file, result in self.ready])
         sink = _Sink()
         # Without compression, but in the form that needs no sizes beforehand.
         whole = zipfile.ZipFile(sink, "w", zipfile.ZIP_DEFLATED, compresslevel=0)  # type: ignore[call-overload]

@@ -57,7 +57,10 @@ _CODES: dict[str, tuple[int, str]] = {
     "wrong_type": (415, "The body is no form."),
     "bad_host": (421, "The server is not known by the name in `Host`."),
     "no_files": (422, "There is no picture in the form."),
-    "too_many_files": (422, "There are too many; with `all`, more than one."),
+    "too_many_files": (
+        422,
+        "There are too many, or too many with their samples; with `all`, more than one.",
+    ),
     "unknown_model": (422, "There is no such offer."),
     "wrong_field": (422, "A field is unknown, missing, or out of its range."),
     "too_many_requests": (429, "This client has asked too often, or has too much in line."),

@@ -10,10 +10,13 @@ from coloria.cli.colorize import TONES
 from coloria.web.offers import Offer
 from coloria.web.settings import Settings
 
-__all__ = ["SIZES", "Facts"]
+__all__ = ["SAMPLES", "SIZES", "Facts"]
 
 SIZES = (16, 1024)
 """Smallest and largest short side, in pixels, at which visitors may have a network run."""
+
+SAMPLES = 5
+"""Colourings of one picture by one model, at most."""
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".avif")
 """What the button for files offers; what a file is, its content decides."""
@@ -37,6 +40,7 @@ class Facts:
             "keep_s": self.settings.keep_s,
             "suffixes": list(SUFFIXES),
             "size": list(SIZES),
+            "samples": SAMPLES,
         }
 
     @cached_property

@@ -17,7 +17,18 @@ from coloria.web.options import Options
 from coloria.web.orders import Written
 from coloria.web.pool import Task
 
-__all__ = ["FINAL", "ORIGINAL", "File", "FileView", "Job", "JobView", "Links", "Result", "Status"]
+__all__ = [
+    "FINAL",
+    "ORIGINAL",
+    "File",
+    "FileView",
+    "Job",
+    "JobView",
+    "Links",
+    "Result",
+    "Status",
+    "results_of",
+]
 
 Status = Literal["queued", "running", "done", "failed", "cancelled"]
 
@@ -52,6 +63,8 @@ class ResultView(View):
     """Name of the offer."""
     title: str
     """The model in words."""
+    sample: int | None
+    """Which of several colourings, from 1; none where there is one."""
     label: Literal["own", "pre-trained"]
     """Whose weights they are: this project's, or those that the model's authors published."""
     status: Status
@@ -92,7 +105,7 @@ class FileView(View):
     original_view_url: str | None
     """The same, as a JPEG of at most 1024 pixels a side."""
     results: list[ResultView]
-    """One by each model that was asked for."""
+    """One by each model that was asked for, or as many as its samples."""
 
 
 class JobView(View):
@@ -119,9 +132,11 @@ class JobView(View):
 
 @dataclass(eq=False)
 class Result:
-    """One picture by one offer."""
+    """One picture by one offer; of several colourings one."""
 
     offer: Offer
+    sample: int | None = None
+    """Which of several colourings, from 1."""
     status: Status = "queued"
     progress: float = 0.0
     problem: Problem | None = None
@@ -129,6 +144,18 @@ class Result:
     view: Written | None = None
     chroma: Written | None = None
     task: Task | None = None
+
+    @property
+    def name(self) -> str:
+        """In addresses and names of files, as ``coloria colorize --samples`` has it."""
+        return self.offer.name + (f"_s{self.sample}" if self.sample else "")
+
+
+def results_of(offer: Offer, samples: int) -> list[Result]:
+    """Those of one picture by one offer, which are to be."""
+    if samples == 1 or not offer.draws:
+        return [Result(offer)]
+    return [Result(offer, sample) for sample in range(1, samples + 1)]
 
 
 @dataclass(eq=False)
@@ -249,8 +276,9 @@ class Job:
         place = f"{self.id}/{file.index}/{name}"
         made = result.file
         return ResultView(
-            model=name,
+            model=result.offer.name,
             title=result.offer.title,
+            sample=result.sample,
             label=result.offer.label,
             status=result.status,
             error=result.problem,

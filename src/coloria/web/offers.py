@@ -31,6 +31,10 @@ class Offer:
     weights: str
     """As ``--weights`` takes it."""
     licence: str
+    draws: bool
+    """Whether it gives several colourings of one picture."""
+    classes: int
+    """How many classes it can be told of; 0: none."""
 
 
 def offers(only: Sequence[str] = ()) -> dict[str, Offer]:
@@ -67,7 +71,9 @@ def _offers(model: Model) -> Iterator[Offer]:
 def _offer(
     model: Model, name: str, label: Literal["own", "pre-trained"], choice: str, licence: str
 ) -> Offer:
-    return Offer(name, model.name, model.title, model.summary, label, choice, licence)
+    words = (model.title, model.summary, label, choice, licence)
+    count = weights.classes(model.name, weights.find(model.name, choice))
+    return Offer(name, model.name, *words, draws=model.draws, classes=count)
 
 
 def _x_name(model: Model) -> str:

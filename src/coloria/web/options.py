@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from coloria.classes import chosen
 from coloria.cli.colorize import TONES
-from coloria.errors import did_you_mean
+from coloria.errors import OptionError, did_you_mean
 from coloria.web.errors import RefusedError
-from coloria.web.facts import SIZES
+from coloria.web.facts import SAMPLES, SIZES
+from coloria.web.offers import Offer
 
-__all__ = ["Options", "Tones", "parse"]
+__all__ = ["Options", "Tones", "check", "parse"]
 
 
 def _tone(name: str) -> Any:
@@ -41,10 +44,20 @@ class Tones(BaseModel):
 class Options(BaseModel):
     """Of all pictures of an upload."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", serialize_by_alias=True)
 
     size: int | None = Field(
         None, ge=SIZES[0], le=SIZES[1], description="Short side for the network, in pixels."
+    )
+    samples: int = Field(
+        1, ge=1, le=SAMPLES, description="So many colourings, by models that give several."
+    )
+    class_: str | None = Field(
+        None,
+        alias="class",
+        max_length=100,
+        description="What the pictures show, for weights that know classes: a number, a name of "
+        "ImageNet, or `auto`.",
     )
     strength: Strength = 1
     saturation: Saturation = 1
@@ -61,13 +74,34 @@ class Options(BaseModel):
         return own | (changed.model_dump(exclude_none=True) if changed else {})
 
 
+def check(options: Options, offers: Sequence[Offer]) -> None:
+    """Whether any of the offers takes what only some do; the others are not told.
+
+    Raises:
+        RefusedError: None does, or there is no such class.
+    """
+    if options.samples > 1 and not any(offer.draws for offer in offers):
+        message = f"samples: {offers[0].name} gives one answer"
+        raise RefusedError("wrong_field", message, hint="only bigcolor gives several")
+    if options.class_ is None:
+        return
+    if not any(offer.classes for offer in offers):
+        message = f"class: {offers[0].name} knows no classes"
+        raise RefusedError("wrong_field", message, hint="leave the class out")
+    for offer in offers:
+        try:
+            chosen(options.class_, offer.classes)
+        except OptionError as error:
+            raise RefusedError("wrong_field", f"class: {error}") from error
+
+
 def parse(fields: dict[str, str]) -> Options:
     """The options of a form; empty fields are left out.
 
     Raises:
         RefusedError: An unknown field, or a value out of its range.
     """
-    known = Options.model_fields
+    known = Options.model_json_schema()["properties"]
     for name in fields:
         if name not in known:
             hint = f"there are: files, model, {', '.join(known)}"

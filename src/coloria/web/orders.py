@@ -56,6 +56,10 @@ class Color(_Picture):
     weights: str
     size: int | None
     """Short side for the network, in pixels; None is the default of the weights."""
+    class_: str | int | None = None
+    """What it shows, for weights that know classes."""
+    seed: int = 0
+    """Which of several colourings."""
     stem: str
     """Path without its end that everything written begins with."""
     original_stem: str

@@ -12,6 +12,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 import coloria
+from coloria.classes import names
 from coloria.web import texts
 from coloria.web.api import desk_of
 from coloria.web.assets import Assets
@@ -59,6 +60,7 @@ class Pages:
             static=self.assets.url,
             models=self.models,
             contact=self.settings.contact,
+            class_names=names,
             version=coloria.__version__,
             request_id=request.scope.get("request_id", ""),
             **self.facts.shown(),
@@ -159,9 +161,15 @@ def results(request: Request, job: str) -> Response:
     """What became of an upload."""
     desk = desk_of(request)
     view = desk.view(desk.get(job)).model_dump(mode="json")
-    return _pages(request).render(
-        request, "results", "results", job=view, all_models=view["model"] == "all"
-    )
+    words = {"all_models": view["model"] == "all", "titled": partial(_titled, language(request))}
+    return _pages(request).render(request, "results", "results", job=view, **words)
+
+
+def _titled(lang: str, result: dict[str, Any]) -> str:
+    """The model of a result, and which of its colourings it is."""
+    number = result["sample"]
+    which = f", {texts.translate(lang, 'picture.sample', n=number)}" if number else ""
+    return f"{result['title']}{which}"
 
 
 @router.get("/static/{digest}/{name:path}")

@@ -42,7 +42,9 @@ def color(order: Color, colorizer: Colorizer, progress: Callable[[float], None])
     with _notes(order.name) as notes:
         picture = _read(order.source, order)
         progress(0.2)
-        prediction = colorizer.predict(picture, render_size=order.size)
+        prediction = colorizer.predict(
+            picture, render_size=order.size, class_=order.class_, seed=order.seed
+        )
         progress(0.7)
         files = {"chroma": _save_chroma(prediction.chroma, Path(f"{order.stem}.npz"))}
         tone = Tone(**order.tone)
@@ -52,6 +54,8 @@ def color(order: Color, colorizer: Colorizer, progress: Callable[[float], None])
         files["view"] = _write_view(small.render(tone=tone), order.stem)
         files["original"] = _write(picture, order.original_stem)
         files["original_view"] = _write_view(small.picture, order.original_stem)
+    if prediction.label and prediction.label.probability is not None:
+        notes.append(str(prediction.label))
     return Done(width=picture.width, height=picture.height, notes=tuple(notes), files=files)
 
 

@@ -65,7 +65,13 @@ addEventListener("drop", (event) => {
 
 // ---------------------------------------------------------------- options
 
+/** A setting that the chosen model does not take is hidden by the style sheet, and not sent. */
 function chosen() {
+  const model = form.querySelector("[name=model]:checked");
+  for (const name of ["samples", "class"]) {
+    const field = form.elements[name];
+    if (field) field.disabled = !(name in model.dataset);
+  }
   submit.textContent = all() ? submit.dataset.all : submit.dataset.one;
   picks.check();
 }
