@@ -291,11 +291,14 @@ def _picture_notes(say: Callable[[str], None]) -> Iterator[None]:
     with warnings.catch_warnings():
         show = warnings.showwarning
 
-        def told(message: Warning | str, category: type[Warning], *args: Any, **more: Any) -> None:
-            if issubclass(category, PictureWarning):
-                say(f"note: {message}")
+        def told(
+            message: Warning | str, category: type[Warning], filename: str, *args: Any, **more: Any
+        ) -> None:
+            # Pillow's own are about the picture, too: EXIF that is cut off, for example.
+            if issubclass(category, PictureWarning) or Path(filename).parent.name == "PIL":
+                say(f"note: {str(message).strip()}")
             else:
-                show(message, category, *args, **more)
+                show(message, category, filename, *args, **more)
 
         warnings.simplefilter("always", PictureWarning)
         warnings.showwarning = told

@@ -93,6 +93,15 @@ class TestPlan:
         tree("a[1].jpg")
         assert planned("a[1].jpg") == {"a[1].jpg": "a[1]_artistic.jpg"}
 
+    def test_a_link_to_itself_is_left_to_the_reader(self, tree, tmp_path):
+        tree("album/a.jpg")
+        (tmp_path / "album/self.jpg").symlink_to("self.jpg")
+        (tmp_path / "album/inside").symlink_to("inside")
+        assert planned("album", recursive=True) == {
+            "album/a.jpg": "album/a_artistic.jpg",
+            "album/self.jpg": "album/self_artistic.jpg",
+        }
+
     def test_home_is_expanded(self, tree, tmp_path, monkeypatch):
         tree("a.jpg")
         monkeypatch.setenv("HOME", str(tmp_path))

@@ -161,10 +161,12 @@ def _find(text: str, recursive: bool, target: Path | None) -> Iterator[_Found]:
 
 def _walk(folder: Path, recursive: bool, target: Path | None) -> Iterator[Path]:
     """The pictures of a folder in the order of their names; an output folder in it is no input."""
-    avoid = target.resolve() if target and target.is_dir() else None
+    avoid = os.path.realpath(target) if target and target.is_dir() else None
     for here, folders, names in os.walk(folder):
         folders[:] = sorted(
-            n for n in folders if recursive and n[0] != "." and Path(here, n).resolve() != avoid
+            n
+            for n in folders
+            if recursive and n[0] != "." and os.path.realpath(Path(here, n)) != avoid
         )
         for name in sorted(names):
             if name[0] != "." and is_picture_name(name):
@@ -189,7 +191,7 @@ def _unique(found: Iterator[_Found]) -> list[_Found]:
 
 
 def _key(path: Path) -> str:
-    return os.path.normcase(path.resolve())
+    return os.path.normcase(os.path.realpath(path))  # Path.resolve raises on a loop of links
 
 
 def _without_results(found: list[_Found], suffix: str) -> tuple[list[_Found], list[Path]]:

@@ -271,6 +271,13 @@ def test_too_many_pixels(folder, here):
     assert not (folder / "b_artistic.png").exists()
 
 
+def test_a_warning_of_pillow_is_a_note(folder, process):
+    gray().save("cut.jpg", exif=b"Exif\0\0MM\0*\xff\xff\xff\xff")
+    lines = process("cut.jpg").stderr.decode().splitlines()
+    assert any(line.startswith("note: Corrupt EXIF") for line in lines)
+    assert not any("UserWarning" in line or "warnings.warn" in line for line in lines)
+
+
 def test_what_does_not_fit_the_format_is_a_note(folder, here):
     gray().convert("LA").save("alpha.png")
     lines = here("alpha.png", "--format", "jpeg").stderr.splitlines()
