@@ -54,7 +54,12 @@ def _tones(function: Callable[..., Any]) -> Callable[..., Any]:
 
 @click.command()
 @click.argument(
-    "inputs", metavar="INPUTS...", nargs=-1, required=True, type=click.Path(allow_dash=True)
+    "inputs",
+    metavar="INPUTS...",
+    nargs=-1,
+    required=True,
+    # One that may not be read fails alone, as a damaged one does.
+    type=click.Path(allow_dash=True, readable=False),
 )
 @click.option(
     "-o",

@@ -294,7 +294,7 @@ def _print(result: Result) -> None:
     facts = result.settings
     console.print(
         f"{len(result.photographs)} photographs ({facts['data']}); 95 % bootstrap intervals over "
-        f"them; {facts['when']}, {facts['machine']}, {facts['threads']} threads",
+        f"them; {facts['when']}, {facts['machine']}, threads: {facts['threads']}",
         highlight=False,
         style="dim",
     )

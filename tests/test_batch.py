@@ -1,5 +1,7 @@
 """Planning and running: real folders, real pictures, a real (small, untrained) network."""
 
+import errno
+import os
 from pathlib import Path
 
 import numpy as np
@@ -101,6 +103,20 @@ class TestPlan:
             "album/a.jpg": "album/a_artistic.jpg",
             "album/self.jpg": "album/self_artistic.jpg",
         }
+
+    def test_a_folder_that_may_not_be_read_is_said(self, tree, tmp_path, monkeypatch):
+        """Root may read all, so the answer of the system is replaced."""
+        tree("album/a.jpg", "album/locked/b.jpg")
+        scandir = os.scandir
+
+        def refusing(path):
+            if os.fspath(path).endswith("locked"):
+                raise PermissionError(errno.EACCES, "Permission denied", os.fspath(path))
+            return scandir(path)
+
+        monkeypatch.setattr(os, "scandir", refusing)
+        with pytest.raises(OptionError, match="locked: Permission denied; nothing was coloured"):
+            planned("album", recursive=True)
 
     def test_home_is_expanded(self, tree, tmp_path, monkeypatch):
         tree("a.jpg")

@@ -96,8 +96,8 @@ def plan(
         samples: Colourings of each picture; of several, the stems end in ``_s1``, ``_s2``, ...
 
     Raises:
-        OptionError: Nothing was found, two results would have one name, or `output` is a file
-            and there are several pictures.
+        OptionError: Nothing was found, a folder may not be looked into, two results would have
+            one name, or `output` is a file and there are several pictures.
         OutputIsInputError: A result would replace one of the inputs.
     """
     target = Path(output) if output is not None else None
@@ -162,7 +162,7 @@ def _find(text: str, recursive: bool, target: Path | None) -> Iterator[_Found]:
 def _walk(folder: Path, recursive: bool, target: Path | None) -> Iterator[Path]:
     """The pictures of a folder in the order of their names; an output folder in it is no input."""
     avoid = os.path.realpath(target) if target and target.is_dir() else None
-    for here, folders, names in os.walk(folder):
+    for here, folders, names in os.walk(folder, onerror=_unseen):
         folders[:] = sorted(
             n
             for n in folders
@@ -171,6 +171,12 @@ def _walk(folder: Path, recursive: bool, target: Path | None) -> Iterator[Path]:
         for name in sorted(names):
             if name[0] != "." and is_picture_name(name):
                 yield Path(here, name)
+
+
+def _unseen(error: OSError) -> None:
+    raise OptionError(
+        f"cannot look into the folder {error.filename}: {error.strerror}; nothing was coloured"
+    ) from error
 
 
 def _match(pattern: Path) -> Iterator[_Found]:

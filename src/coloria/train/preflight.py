@@ -124,7 +124,7 @@ def plan_table(stages: Sequence[PlannedStage], title: str = "Plan") -> Table:
     table.add_column("steps", f"{sum(s.steps for s in stages):,}", justify="right")
     table.add_column("pictures", f"{sum(s.pictures for s in stages):,}", justify="right")
     table.add_column("memory", justify="right")
-    table.add_column("")
+    table.add_column("note")
     for s in stages:
         memory = f"{s.memory / 1e9:.1f} GB" if s.memory is not None else ""
         numbers = (str(s.size), str(s.batch), f"{s.epochs:g}", f"{s.steps:,}", f"{s.pictures:,}")
