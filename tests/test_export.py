@@ -14,7 +14,7 @@ import coloria
 from coloria.errors import CheckpointError, OptionError, WeightsMismatchError, WeightsMissingError
 from coloria.export import export
 from coloria.models import deoldify, registry
-from coloria.train.run import changes_of
+from coloria.train.run import changes_of, read_recipe, run_training
 from coloria.train.start import start
 from coloria.weightfile import read_card, read_state
 
@@ -60,12 +60,13 @@ def test_what_is_exported_is_the_average_that_was_validated(run: Path, tmp_path:
 
 
 @pytest.mark.slow
-def test_changes_on_the_way_are_on_the_card(run: Path, tmp_path: Path) -> None:
-    start(None, resume=run, changes=["losses.beta=5"])
+def test_changes_on_the_way_are_on_the_card_without_places(run: Path, tmp_path: Path) -> None:
+    photographs = read_recipe(run, run_training(run).schema()).data.train
+    start(None, resume=run, changes=["losses.beta=5", f"data.train={photographs}"])
     card = read_card(export(run, tmp_path / "a.safetensors"))
     assert card is not None
-    assert card.provenance["changed on the way"] == changes_of(run)
-    assert changes_of(run)[-1]["set"] == ["losses.beta=5"]
+    told = card.provenance["changed on the way"][-1]
+    assert told == {"step": changes_of(run)[-1]["step"], "set": ["losses.beta=5", "data.train"]}
 
 
 @pytest.mark.slow

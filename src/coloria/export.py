@@ -21,6 +21,9 @@ from coloria.weights import find, read
 
 SUFFIX = ".safetensors"
 
+PLACES = ("data.train", "start.")
+"""Settings whose values are paths."""
+
 OWN_TERMS = (
     "trained by this project's own code; the terms of the photographs it was trained on apply to "
     "what may be done with it"
@@ -82,12 +85,12 @@ def _of_run(
         step = int(whole["step"])
         weights = training.exported(recipe, whole["state"])
     settings = recipe.model_dump(mode="json")
-    settings["data"]["train"] = None  # where a file was trained is nobody's business
+    settings["data"]["train"] = None
     if "start" in settings:
         settings["start"] = None
     provenance = {
         "recipe": settings,
-        "changed on the way": changes_of(folder),
+        "changed on the way": _without_places(changes_of(folder)),
         "steps": step,
         "checkpoint": path.name,
         "commit": git_commit(),
@@ -103,6 +106,16 @@ def _of_run(
         provenance=provenance,
         terms=terms,
     )
+
+
+def _without_places(changes: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Where the photographs and the first weights lay is nobody's business."""
+    told = []
+    for change in changes:
+        pairs = [text.partition("=") for text in change["set"]]
+        places = {key: key.startswith(PLACES) for key, _, _ in pairs}
+        told.append({**change, "set": [k if places[k] else f"{k}={v}" for k, _, v in pairs]})
+    return told
 
 
 def _of_scored(path: Path) -> Weights:
