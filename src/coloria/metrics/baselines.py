@@ -48,9 +48,13 @@ def tinted(gray: Pixels, tint: Tint) -> Pixels:
 def best_tint(truths: Iterable[Pixels]) -> Tint:
     """The tint that is nearest to all photographs, by descent on a grid of a* and b*."""
     pairs = [_sparse(truth) for truth in truths]
+    # All pixels in one row; each photograph counts the same, whatever its size.
+    light, lab = (torch.cat(parts, dim=1)[:, None] for parts in zip(*pairs, strict=True))
+    weight = torch.cat([torch.full((x.shape[1],), 1 / x.shape[1]) for x, _ in pairs]) / len(pairs)
 
     def cost(tint: Tint) -> float:
-        return float(np.mean([_distance(light, lab, tint) for light, lab in pairs]))
+        colored = srgb_to_lab(fit_gamut(torch.cat([light, _plane(tint, light)])))
+        return float((delta_e00(colored, lab, channel_axis=0)[0] * weight).sum())
 
     best, step = (0.0, 0.0), STEP
     lowest = cost(best)
@@ -65,13 +69,9 @@ def best_tint(truths: Iterable[Pixels]) -> Tint:
 
 
 def _sparse(truth: Pixels) -> tuple[Tensor, Tensor]:
-    few = np.ascontiguousarray(truth[::SPARSE, ::SPARSE])
-    return _lightness(np.ascontiguousarray(gray_of(truth)[::SPARSE, ::SPARSE])), lab_of(few)
-
-
-def _distance(light: Tensor, lab: Tensor, tint: Tint) -> float:
-    colored = srgb_to_lab(fit_gamut(torch.cat([light, _plane(tint, light)])))
-    return float(delta_e00(colored, lab, channel_axis=0).mean())
+    """Lightness (1, N) of the grey picture and L*a*b* (3, N) of a few pixels."""
+    gray, few = (np.ascontiguousarray(x[::SPARSE, ::SPARSE]) for x in (gray_of(truth), truth))
+    return _lightness(gray).flatten(1), lab_of(few).flatten(1)
 
 
 def _lightness(gray: Pixels) -> Tensor:
